@@ -1,0 +1,268 @@
+//! Serialization of this crate's nodes, as pieces for the one codec of plans.
+//!
+//! Each piece begins with a mark, a version and a kind. A scan is DataFusion's own message about
+//! files and projection, and ours about the format; what it runs with is attached again later.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion_proto::physical_plan::from_proto::{
+    parse_protobuf_file_scan_config, parse_table_schema_from_proto,
+};
+use datafusion_proto::physical_plan::to_proto::serialize_file_scan_config;
+use datafusion_proto::physical_plan::{
+    AsExecutionPlan, PhysicalExtensionCodec, PhysicalPlanDecodeContext,
+    PhysicalProtoConverterExtension,
+};
+use datafusion_proto::protobuf::physical_plan_node::PhysicalPlanType;
+use datafusion_proto::protobuf::{AvroScanExecNode, FileScanExecConf, PhysicalPlanNode};
+use serde::{Deserialize, Serialize};
+
+use crate::source::{Format, RecordSource, record_scan};
+
+/// What every piece begins with.
+const MARK: &[u8; 4] = b"TGop";
+
+/// Raised when the pieces change so that an older program cannot read them.
+const VERSION: u8 = 1;
+
+/// The kinds of nodes.
+const RECORD_SCAN: u8 = 1;
+
+/// What DataFusion's message about a scan leaves out.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecordScan {
+    format: Format,
+    chunk_bytes: u64,
+    /// Tags and versions of the files, by location: parts of the pin.
+    pins: BTreeMap<String, (Option<String>, Option<String>)>,
+    preserve_order: bool,
+    /// DataFusion's message has 32 bits for it.
+    limit: Option<u64>,
+}
+
+/// Appends `node` to `out` if it is one of ours; says whether it is.
+pub fn try_encode(
+    node: &Arc<dyn ExecutionPlan>,
+    out: &mut Vec<u8>,
+    codec: &dyn PhysicalExtensionCodec,
+    converter: &dyn PhysicalProtoConverterExtension,
+) -> Result<bool> {
+    let Some((config, source)) = record_scan(node) else {
+        return Ok(false);
+    };
+    let ours = RecordScan {
+        format: source.format().clone(),
+        chunk_bytes: source.chunk_bytes(),
+        pins: pins(config),
+        preserve_order: config.preserve_order,
+        limit: config.limit.map(|limit| limit as u64),
+    };
+    let ours = serde_json::to_vec(&ours).map_err(external)?;
+    let theirs = serialize_file_scan_config(config, codec, converter)?;
+    out.extend_from_slice(MARK);
+    out.extend_from_slice(&[VERSION, RECORD_SCAN]);
+    out.extend_from_slice(&(ours.len() as u64).to_le_bytes());
+    out.extend_from_slice(&ours);
+    wrap(theirs).try_encode(out)?;
+    Ok(true)
+}
+
+/// Decodes a node of ours; none if `bytes` are of another codec.
+pub fn try_decode(
+    bytes: &[u8],
+    context: &TaskContext,
+    codec: &dyn PhysicalExtensionCodec,
+    converter: &dyn PhysicalProtoConverterExtension,
+) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let Some(rest) = bytes.strip_prefix(MARK) else {
+        return Ok(None);
+    };
+    let damaged = || DataFusionError::Execution("a stored plan is damaged".to_owned());
+    let (&[version, kind], rest) = rest.split_first_chunk().ok_or_else(damaged)?;
+    if version != VERSION || kind != RECORD_SCAN {
+        let what = format!(
+            "a stored plan has a step of kind {kind}, version {version}, which this version of Tidegate does not know"
+        );
+        return Err(DataFusionError::Execution(what));
+    }
+    let (length, rest) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| damaged())?;
+    let (ours, theirs) = rest.split_at_checked(length).ok_or_else(damaged)?;
+    let ours: RecordScan = serde_json::from_slice(ours).map_err(external)?;
+    let theirs = unwrap(PhysicalPlanNode::try_decode(theirs)?).ok_or_else(damaged)?;
+    let table = parse_table_schema_from_proto(&theirs)?;
+    let source = RecordSource::new(ours.format, table)?.with_chunk_bytes(ours.chunk_bytes);
+    let context = PhysicalPlanDecodeContext::new(context, codec);
+    let mut config =
+        parse_protobuf_file_scan_config(&theirs, &context, converter, Arc::new(source))?;
+    config.preserve_order = ours.preserve_order;
+    config.limit = ours
+        .limit
+        .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    config.file_groups = pinned(config.file_groups, &ours.pins);
+    Ok(Some(DataSourceExec::from_data_source(config)))
+}
+
+/// Their message stands alone only inside a node; which one does not matter.
+fn wrap(theirs: FileScanExecConf) -> PhysicalPlanNode {
+    let scan = AvroScanExecNode {
+        base_conf: Some(theirs),
+    };
+    PhysicalPlanNode {
+        physical_plan_type: Some(PhysicalPlanType::AvroScan(scan)),
+    }
+}
+
+fn unwrap(node: PhysicalPlanNode) -> Option<FileScanExecConf> {
+    match node.physical_plan_type? {
+        PhysicalPlanType::AvroScan(scan) => scan.base_conf,
+        _ => None,
+    }
+}
+
+fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+fn pins(config: &FileScanConfig) -> BTreeMap<String, (Option<String>, Option<String>)> {
+    let files = config.file_groups.iter().flat_map(FileGroup::iter);
+    files
+        .map(|file| &file.object_meta)
+        .filter(|meta| meta.e_tag.is_some() || meta.version.is_some())
+        .map(|meta| {
+            (
+                meta.location.to_string(),
+                (meta.e_tag.clone(), meta.version.clone()),
+            )
+        })
+        .collect()
+}
+
+fn pinned(
+    groups: Vec<FileGroup>,
+    pins: &BTreeMap<String, (Option<String>, Option<String>)>,
+) -> Vec<FileGroup> {
+    let pin = |group: FileGroup| {
+        let mut files = group.into_inner();
+        for file in &mut files {
+            if let Some((tag, version)) = pins.get(file.object_meta.location.as_ref()) {
+                file.object_meta.e_tag.clone_from(tag);
+                file.object_meta.version.clone_from(version);
+            }
+        }
+        FileGroup::new(files)
+    };
+    groups.into_iter().map(pin).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::csv::Dialect;
+    use arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::datasource::listing::PartitionedFile;
+    use datafusion::datasource::physical_plan::FileScanConfigBuilder;
+    use datafusion::datasource::table_schema::TableSchema;
+    use datafusion::execution::object_store::ObjectStoreUrl;
+    use datafusion::prelude::SessionContext;
+    use datafusion::scalar::ScalarValue;
+    use datafusion_proto::physical_plan::{
+        DefaultPhysicalExtensionCodec, DefaultPhysicalProtoConverter,
+    };
+
+    fn scan() -> Arc<dyn ExecutionPlan> {
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("a", DataType::Int64, true),
+            Field::new("b", DataType::Utf8View, true),
+        ]));
+        let day = Arc::new(Field::new("day", DataType::Utf8, true));
+        let table = TableSchema::builder(schema)
+            .with_table_partition_cols(vec![day])
+            .build();
+        let dialect = Dialect {
+            delimiter: b'|',
+            ..Dialect::default()
+        };
+        let format = Format::Csv {
+            dialect,
+            said: vec!["a".to_owned()],
+        };
+        let source = RecordSource::new(format, table)
+            .unwrap()
+            .with_chunk_bytes(77);
+        let mut file = PartitionedFile::new("x/day=mon/a.csv", 5000)
+            .with_range(77, 154)
+            .with_partition_values(vec![ScalarValue::from("mon")]);
+        file.object_meta.e_tag = Some("tag".to_owned());
+        let config =
+            FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
+                .with_projection_indices(Some(vec![2, 0]))
+                .unwrap()
+                .with_file(file)
+                .with_limit(Some(5_000_000_000))
+                .build();
+        DataSourceExec::from_data_source(config)
+    }
+
+    fn encoded(plan: &Arc<dyn ExecutionPlan>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let (codec, converter) = (
+            DefaultPhysicalExtensionCodec {},
+            DefaultPhysicalProtoConverter {},
+        );
+        assert!(try_encode(plan, &mut bytes, &codec, &converter).unwrap());
+        bytes
+    }
+
+    fn decoded(bytes: &[u8]) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let context = SessionContext::new().task_ctx();
+        let (codec, converter) = (
+            DefaultPhysicalExtensionCodec {},
+            DefaultPhysicalProtoConverter {},
+        );
+        try_decode(bytes, &context, &codec, &converter)
+    }
+
+    #[test]
+    fn a_scan_comes_back_as_it_was() {
+        let plan = scan();
+        let bytes = encoded(&plan);
+        let back = decoded(&bytes).unwrap().unwrap();
+        let ((config, source), (old, old_source)) =
+            (record_scan(&back).unwrap(), record_scan(&plan).unwrap());
+        assert_eq!(source.format(), old_source.format());
+        assert_eq!(source.chunk_bytes(), 77);
+        assert_eq!(config.limit, Some(5_000_000_000));
+        assert_eq!(back.schema(), plan.schema());
+        let (file, old) = (
+            &config.file_groups[0].files()[0],
+            &old.file_groups[0].files()[0],
+        );
+        assert_eq!(file.object_meta, old.object_meta);
+        assert_eq!(file.range, old.range);
+        assert_eq!(file.partition_values, old.partition_values);
+        assert_eq!(encoded(&back), bytes);
+    }
+
+    #[test]
+    fn other_and_damaged_bytes_are_told_apart() {
+        assert!(decoded(b"other").unwrap().is_none());
+        let bytes = encoded(&scan());
+        for end in 4..bytes.len() - 1 {
+            // A shorter message can be a message too, but never a panic.
+            let _ = decoded(&bytes[..end]);
+        }
+        let mut later = bytes;
+        later[4] = 9;
+        let error = decoded(&later).unwrap_err().to_string();
+        assert!(error.contains("does not know"), "{error}");
+    }
+}

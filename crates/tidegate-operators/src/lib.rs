@@ -1,0 +1,18 @@
+//! Physical operators of Tidegate: what reads and writes files, and what computes on batches.
+//!
+//! Owns: files as they are read ([`input`]), their formats ([`csv`], [`json`], [`parquet`]), scans ([`source`]),
+//! results as they are written ([`mod@write`]), and how plans with them are written down ([`codec`]). Must not touch: SQL,
+//! stage graphs, scheduling, sessions.
+
+mod avro;
+pub mod codec;
+pub mod csv;
+pub mod input;
+mod ipc;
+pub mod json;
+pub mod parquet;
+pub mod rejects;
+pub mod source;
+pub mod spill_scope;
+pub mod unwinding;
+pub mod write;

@@ -1,0 +1,19 @@
+//! Reading Parquet: pinned files, cached footers, and no trust in what a file says of itself.
+//!
+//! DataFusion decodes. It reads through [`PinnedReaderFactory`], which checks every file against its
+//! pin and every footer against its size, and keeps footers for the next query.
+
+mod cache;
+mod footer;
+mod guard;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod thrift;
+mod verify;
+
+pub use cache::FooterCache;
+pub use footer::footer;
+pub use guard::GuardedScan;
+pub use reader::PinnedReaderFactory;
+pub use verify::{Fault, Verified, verify};

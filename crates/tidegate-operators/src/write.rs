@@ -1,0 +1,32 @@
+//! Writing query results: what COPY, CREATE TABLE AS, INSERT and the shell's `-o` come to.
+//!
+//! [`WriteSpec`] says what is to be written where; [`WriteExec`] is the operator; an [`Encoder`]
+//! turns batches into the bytes of one format. Nothing is visible before the whole write is
+//! committed: local targets go through `tidegate_checkpoint::StagedWrite`, targets in an object
+//! store through multipart uploads that are completed last.
+
+pub use encode::{Encoder, check_schema, encoder};
+pub use error::{Error, Result};
+pub use exec::WriteExec;
+pub use format::{
+    ArrowOptions, Compression, CsvOptions, JsonOptions, JsonShape, ParquetCompression,
+    ParquetOptions, ParquetStatistics, WriteFormat,
+};
+pub use spec::{Layout, Request, Value, WriteMode, WriteSpec};
+
+mod arrow_file;
+mod compress;
+mod csv;
+mod csv_cell;
+mod destination;
+mod encode;
+mod error;
+mod exec;
+mod format;
+mod hive;
+mod json;
+mod options;
+mod parquet_file;
+mod remote;
+mod spec;
+mod task;
