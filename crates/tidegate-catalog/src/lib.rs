@@ -1,0 +1,54 @@
+//! From a path, directory, glob or URL to a table: listing, format, columns, partitions, statistics, snapshot.
+//!
+//! Owns what is read and how it is found. Plans nothing and runs nothing; keeps nothing global; is told where it is
+//! ([`Place`]) and what it may touch ([`Access`]).
+
+mod access;
+mod cache;
+mod catalog;
+mod cloud;
+mod csv_call;
+mod doctor;
+mod error;
+mod file;
+mod footer;
+mod format;
+mod groups;
+mod hive;
+mod infer;
+mod inspect;
+mod names;
+mod near;
+mod options;
+mod path;
+mod pattern;
+#[cfg(feature = "cloud")]
+mod profile;
+mod prune;
+mod read;
+mod records;
+mod remote;
+mod section;
+mod stores;
+mod table;
+mod type_name;
+mod union;
+mod value;
+mod walk;
+mod widen;
+
+pub use access::Access;
+pub use catalog::{Catalog, Settings, Spool};
+pub use csv_call::CsvCall;
+pub use doctor::{CsvCase, Diagnosis, Findings, Scan};
+pub use error::{Error, Kind, Result};
+pub use file::{DataFile, InputSnapshot, SnapshotFile};
+pub use format::{Compression, Format};
+pub use names::{Existing, Named, Registered, Resolved};
+pub use near::{did_you_mean, near_names};
+pub use options::{OnCorrupt, ReaderOptions, SchemaMode};
+pub use path::{Location, Place};
+pub use section::Section;
+pub use stores::Stores;
+pub use table::FilesTable;
+pub use value::Value;

@@ -1,0 +1,322 @@
+//! Files as one table: explicit path-sorted file groups, partition columns, statistics.
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{ScalarValue, Statistics};
+use datafusion::datasource::TableType;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileScanConfigBuilder, FileSource, ParquetSource,
+};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+
+use tidegate_operators::parquet::PinnedReaderFactory;
+use tidegate_operators::source::{self, RecordSource, ScanAccess};
+
+use crate::file::{DataFile, InputSnapshot};
+use crate::footer::{self, FileFacts};
+use crate::format::Format;
+use crate::groups::{self, Candidate, Dealing};
+use crate::prune;
+
+/// A table over a fixed list of files. Made by [`crate::Catalog::resolve_path`]; it never lists again.
+#[derive(Debug)]
+pub struct FilesTable {
+    /// As the user wrote it.
+    pub(crate) text: String,
+    pub(crate) format: Format,
+    pub(crate) location: Option<String>,
+    /// INVARIANT: sorted by path; as long as `partitions`, and as the facts of a Parquet table.
+    pub(crate) files: Vec<DataFile>,
+    pub(crate) store_url: ObjectStoreUrl,
+    /// The columns of the files, then the partition columns.
+    pub(crate) schema: TableSchema,
+    pub(crate) partitions: Vec<Arc<[ScalarValue]>>,
+    pub(crate) reading: Reading,
+    pub(crate) scan: ScanAccess,
+    pub(crate) notices: Vec<String>,
+    pub(crate) snapshot: OnceLock<Arc<InputSnapshot>>,
+    pub(crate) statistics: OnceLock<TableStatistics>,
+}
+
+/// How the files are read.
+#[derive(Debug)]
+pub(crate) enum Reading {
+    Parquet(Vec<Arc<FileFacts>>),
+    /// The rows a byte are an estimate from a sample.
+    Records {
+        format: source::Format,
+        rows_per_byte: Option<f64>,
+    },
+}
+
+/// Gives byte ranges of at least so many bytes.
+type Cutter<'a> = Box<dyn Fn(u64) -> Vec<Range<u64>> + 'a>;
+
+#[derive(Debug)]
+pub(crate) struct TableStatistics {
+    files: Vec<Arc<Statistics>>,
+    all: Statistics,
+}
+
+impl FilesTable {
+    /// The path as the user wrote it.
+    pub fn path(&self) -> &str {
+        &self.text
+    }
+
+    /// What stands before the name of a file in a plan to make it a whole path or URL: `/`, `s3://bucket/`.
+    pub fn file_prefix(&self) -> &str {
+        self.store_url
+            .as_str()
+            .strip_prefix("file://")
+            .unwrap_or(self.store_url.as_str())
+    }
+
+    /// The directory or prefix this table is all of, to which files can be added. None for a file, a list or a glob.
+    pub fn location(&self) -> Option<&str> {
+        self.location.as_deref()
+    }
+
+    /// The format of the files.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The files in the order they are read.
+    pub fn files(&self) -> &[DataFile] {
+        &self.files
+    }
+
+    /// The columns that come from directory names.
+    pub fn partition_columns(&self) -> &[FieldRef] {
+        self.schema.table_partition_cols()
+    }
+
+    /// What the user should know about how the files were read: one line each.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// Exactly what this table reads.
+    pub fn snapshot(&self) -> Arc<InputSnapshot> {
+        Arc::clone(
+            self.snapshot
+                .get_or_init(|| Arc::new(InputSnapshot::of(&self.files))),
+        )
+    }
+
+    fn table_statistics(&self) -> &TableStatistics {
+        self.statistics.get_or_init(|| {
+            let files: Vec<Arc<Statistics>> = match &self.reading {
+                Reading::Parquet(facts) => {
+                    let facts = facts.iter().zip(&self.partitions);
+                    facts
+                        .map(|(facts, values)| {
+                            facts.statistics_for(self.schema.file_schema(), values)
+                        })
+                        .collect()
+                }
+                Reading::Records { rows_per_byte, .. } => {
+                    let estimate = |file: &DataFile| {
+                        footer::estimate(self.schema.table_schema(), file.meta.size, *rows_per_byte)
+                    };
+                    self.files
+                        .iter()
+                        .map(|file| Arc::new(estimate(file)))
+                        .collect()
+                }
+            };
+            let all = footer::merge(&files, self.schema.table_schema());
+            TableStatistics { files, all }
+        })
+    }
+
+    /// The places of the files that the filters leave, and whether `limit` left out more.
+    fn chosen(
+        &self,
+        state: &dyn Session,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> datafusion::error::Result<(Vec<usize>, bool)> {
+        let (on_partitions, others): (Vec<Expr>, Vec<Expr>) = filters
+            .iter()
+            .cloned()
+            .partition(|filter| prune::is_applicable(filter, self.partition_columns()));
+        let mut chosen: Vec<usize> = match on_partitions.is_empty() {
+            true => (0..self.files.len()).collect(),
+            false => {
+                let kept = prune::kept(
+                    state,
+                    &on_partitions,
+                    self.partition_columns(),
+                    &self.partitions,
+                )?;
+                (0..self.files.len()).filter(|at| kept[*at]).collect()
+            }
+        };
+        let before = chosen.len();
+        if let Some(limit) = limit.filter(|_| others.is_empty()) {
+            chosen.truncate(self.enough_for(&chosen, limit));
+        }
+        let cut = chosen.len() < before;
+        Ok((chosen, cut))
+    }
+
+    /// How many of the first files surely hold `limit` rows.
+    fn enough_for(&self, chosen: &[usize], limit: usize) -> usize {
+        let mut rows = 0usize;
+        for (count, at) in chosen.iter().enumerate() {
+            if rows >= limit && count > 0 {
+                return count;
+            }
+            match self.table_statistics().files[*at].num_rows {
+                datafusion::common::stats::Precision::Exact(exact) => {
+                    rows = rows.saturating_add(exact)
+                }
+                _ => return chosen.len(),
+            }
+        }
+        chosen.len()
+    }
+
+    fn groups(&self, state: &dyn Session, chosen: &[usize]) -> Vec<FileGroup> {
+        let statistics = self.table_statistics();
+        let cutters: Vec<_> = chosen.iter().map(|at| self.cutter(*at)).collect();
+        let candidates = chosen.iter().zip(&cutters).map(|(at, cutter)| {
+            let mut file = PartitionedFile::new_from_meta(self.files[*at].meta.clone());
+            file.partition_values = self.partitions[*at].to_vec();
+            file.statistics = Some(Arc::clone(&statistics.files[*at]));
+            Candidate {
+                file,
+                cut: cutter.as_deref(),
+            }
+        });
+        let optimizer = &state.config_options().optimizer;
+        let dealing = Dealing {
+            partitions: state.config().target_partitions(),
+            cut_from_bytes: match optimizer.repartition_file_scans {
+                true => optimizer.repartition_file_min_size as u64,
+                false => u64::MAX,
+            },
+        };
+        groups::deal(candidates.collect(), dealing)
+    }
+
+    /// Row groups are cut here; files of records are cut by their source.
+    fn cutter(&self, at: usize) -> Option<Cutter<'_>> {
+        let Reading::Parquet(facts) = &self.reading else {
+            return None;
+        };
+        let (facts, size) = (&facts[at], self.files[at].meta.size);
+        Some(Box::new(move |bytes| {
+            footer::ranges(&facts.row_groups, size, bytes)
+        }))
+    }
+
+    fn source(&self, state: &dyn Session) -> datafusion::error::Result<Arc<dyn FileSource>> {
+        match &self.reading {
+            Reading::Records { format, .. } => {
+                let source = RecordSource::new(format.clone(), self.schema.clone())?;
+                Ok(Arc::new(source.with_access(&self.scan)))
+            }
+            Reading::Parquet(_) => {
+                let mut options = state.default_table_options().parquet;
+                options.global.coerce_int96 = Some(footer::INT96_UNIT.0.to_owned());
+                let readers =
+                    PinnedReaderFactory::of(state.runtime_env(), &self.store_url, &self.scan)?;
+                let source = ParquetSource::new(self.schema.clone())
+                    .with_table_parquet_options(options)
+                    .with_parquet_file_reader_factory(Arc::new(readers));
+                Ok(Arc::new(source))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl TableProvider for FilesTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(self.schema.table_schema())
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn statistics(&self) -> Option<Statistics> {
+        Some(self.table_statistics().all.clone())
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> datafusion::error::Result<Vec<TableProviderFilterPushDown>> {
+        Ok(filters
+            .iter()
+            .map(
+                |filter| match prune::is_applicable(filter, self.partition_columns()) {
+                    true => TableProviderFilterPushDown::Exact,
+                    false if matches!(self.reading, Reading::Parquet(_)) => {
+                        TableProviderFilterPushDown::Inexact
+                    }
+                    false => TableProviderFilterPushDown::Unsupported,
+                },
+            )
+            .collect())
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+        let (chosen, cut) = self.chosen(state, filters, limit)?;
+        if chosen.is_empty() {
+            return Ok(Arc::new(EmptyExec::new(projected(
+                self.schema.table_schema(),
+                projection,
+            )?)));
+        }
+        let statistics = self.table_statistics();
+        let statistics = match chosen.len() == self.files.len() {
+            true => statistics.all.clone(),
+            false => {
+                let files: Vec<_> = chosen
+                    .iter()
+                    .map(|at| Arc::clone(&statistics.files[*at]))
+                    .collect();
+                let merged = footer::merge(&files, self.schema.table_schema());
+                if cut { merged.to_inexact() } else { merged }
+            }
+        };
+        let config = FileScanConfigBuilder::new(self.store_url.clone(), self.source(state)?)
+            .with_file_groups(self.groups(state, &chosen))
+            .with_statistics(statistics)
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+}
+
+fn projected(
+    schema: &SchemaRef,
+    projection: Option<&Vec<usize>>,
+) -> datafusion::error::Result<SchemaRef> {
+    match projection {
+        None => Ok(Arc::clone(schema)),
+        Some(columns) => Ok(Arc::new(Schema::project(schema, columns)?)),
+    }
+}

@@ -1,0 +1,239 @@
+//! One schema for many files: columns by name, in the order they are first seen; a column that a file lacks is
+//! NULL there; types widen without loss or the error names both files. Names that differ in case are two columns.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+
+use crate::error::{Error, Kind, Result};
+use crate::options::SchemaMode;
+use crate::widen::{sql_name, widen};
+
+/// The columns one file has.
+#[derive(Debug, Clone)]
+pub(crate) struct FileColumns {
+    /// The file, for messages.
+    pub(crate) file: Arc<str>,
+    pub(crate) fields: Fields,
+}
+
+struct Column {
+    field: Field,
+    /// The file its type comes from.
+    file: Arc<str>,
+    /// In how many of the distinct schemas it is.
+    seen: usize,
+}
+
+/// The union of the files' columns. Files with equal columns cost one hash look-up each.
+pub(crate) fn unite<'a>(
+    files: impl IntoIterator<Item = &'a FileColumns>,
+    mode: SchemaMode,
+) -> Result<SchemaRef> {
+    let mut distinct: Vec<&FileColumns> = Vec::new();
+    let mut known: HashMap<&Fields, ()> = HashMap::new();
+    for file in files {
+        let same = distinct
+            .last()
+            .is_some_and(|last| last.fields == file.fields);
+        if !same && known.insert(&file.fields, ()).is_none() {
+            distinct.push(file);
+        }
+    }
+    let mut columns: Vec<Column> = Vec::new();
+    let mut by_name: HashMap<&str, usize> = HashMap::new();
+    for file in &distinct {
+        no_duplicates(file)?;
+        for field in &file.fields {
+            match by_name.get(field.name().as_str()) {
+                Some(at) => merge(&mut columns[*at], field, &file.file, mode)?,
+                None => {
+                    by_name.insert(field.name(), columns.len());
+                    columns.push(Column {
+                        field: plain(field),
+                        file: Arc::clone(&file.file),
+                        seen: 1,
+                    });
+                }
+            }
+        }
+    }
+    let fields: Vec<Field> = columns
+        .into_iter()
+        .map(|column| {
+            let nullable = column.field.is_nullable() || column.seen < distinct.len();
+            column.field.with_nullable(nullable)
+        })
+        .collect();
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+/// The columns an external table declares, if every file's values fit them without loss.
+pub(crate) fn declared(columns: &[Field], files: &[FileColumns]) -> Result<SchemaRef> {
+    let mut last: Option<&Fields> = None;
+    for file in files {
+        if last == Some(&file.fields) {
+            continue;
+        }
+        last = Some(&file.fields);
+        no_duplicates(file)?;
+        for field in &file.fields {
+            let Some(wanted) = columns.iter().find(|wanted| wanted.name() == field.name()) else {
+                continue;
+            };
+            let (own, wanted_type) = (field.data_type(), wanted.data_type());
+            if !fits(own, wanted_type) {
+                let message = format!(
+                    "column `{}` is declared as {} and is {} in `{}`: its values may not fit",
+                    field.name(),
+                    sql_name(wanted_type),
+                    sql_name(own),
+                    file.file
+                );
+                return Err(Error::new(Kind::Schema, message)
+                    .file(&*file.file)
+                    .hint("declare the column with the type of the file, and cast it in queries"));
+            }
+        }
+    }
+    let fields: Fields = columns.iter().map(plain).collect();
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+fn fits(own: &DataType, wanted: &DataType) -> bool {
+    own == wanted
+        || widen(own, wanted).as_ref() == Some(wanted)
+        || own.is_string() && wanted.is_string()
+}
+
+fn merge(column: &mut Column, field: &Field, file: &Arc<str>, mode: SchemaMode) -> Result<()> {
+    column.seen += 1;
+    let nullable = column.field.is_nullable() || field.is_nullable();
+    let (old, new) = (column.field.data_type(), field.data_type());
+    let data_type = match widen(old, new) {
+        Some(data_type) => data_type,
+        None if mode == SchemaMode::WidenToString && is_text_able(old) && is_text_able(new) => {
+            DataType::Utf8View
+        }
+        None => return Err(conflict(column, field, file)),
+    };
+    if *old == DataType::Null && *new != DataType::Null {
+        column.file = Arc::clone(file);
+    }
+    column.field = Field::new(field.name(), data_type, nullable);
+    Ok(())
+}
+
+fn conflict(column: &Column, field: &Field, file: &str) -> Error {
+    let message = format!(
+        "column `{}` is {} in `{}` and {} in `{file}`: no type holds both without loss",
+        field.name(),
+        sql_name(column.field.data_type()),
+        column.file,
+        sql_name(field.data_type()),
+    );
+    Error::new(Kind::Schema, message)
+        .file(file)
+        .hint("read it as text with `schema_mode = 'widen_to_string'`, or read the files apart with a glob that matches only some of them")
+}
+
+/// Whether every value of the type has a text that arrow can cast it to.
+fn is_text_able(data_type: &DataType) -> bool {
+    !data_type.is_nested()
+        && !matches!(
+            data_type,
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView
+        )
+}
+
+fn no_duplicates(file: &FileColumns) -> Result<()> {
+    let mut names: Vec<&str> = file
+        .fields
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(()),
+        Some(pair) => {
+            let message = format!(
+                "`{}` has two columns that are both named `{}`",
+                file.file, pair[0]
+            );
+            Err(Error::new(Kind::Unsupported, message).file(&*file.file))
+        }
+    }
+}
+
+/// The field without the metadata its writer left.
+fn plain(field: &Field) -> Field {
+    Field::new(field.name(), field.data_type().clone(), field.is_nullable())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn file(name: &str, columns: &[(&str, DataType)]) -> FileColumns {
+        let fields = columns
+            .iter()
+            .map(|(name, data_type)| Field::new(*name, data_type.clone(), false));
+        FileColumns {
+            file: name.into(),
+            fields: fields.collect(),
+        }
+    }
+
+    fn show(schema: &Schema) -> String {
+        let fields = schema.fields().iter().map(|f| {
+            format!(
+                "{} {}{}",
+                f.name(),
+                sql_name(f.data_type()),
+                if f.is_nullable() { "" } else { " NOT NULL" }
+            )
+        });
+        fields.collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn columns_are_united_by_name_in_first_seen_order() {
+        let files = [
+            file("1", &[("a", DataType::Int32), ("b", DataType::Utf8)]),
+            file("2", &[("c", DataType::Boolean), ("a", DataType::Int64)]),
+            file("3", &[("A", DataType::Int8), ("a", DataType::Int64)]),
+        ];
+        let schema = unite(&files, SchemaMode::Widen).unwrap();
+        assert_eq!(
+            show(&schema),
+            "a BIGINT NOT NULL, b VARCHAR, c BOOLEAN, A TINYINT"
+        );
+    }
+
+    #[test]
+    fn types_that_do_not_fit_name_both_files() {
+        let files = [
+            file("x/1.parquet", &[("a", DataType::Int64)]),
+            file("x/2.parquet", &[("a", DataType::Int64)]),
+            file("x/3.parquet", &[("a", DataType::Utf8)]),
+        ];
+        let error = unite(&files, SchemaMode::Widen).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "column `a` is BIGINT in `x/1.parquet` and VARCHAR in `x/3.parquet`: no type holds both without loss"
+        );
+        let schema = unite(&files, SchemaMode::WidenToString).unwrap();
+        assert_eq!(show(&schema), "a VARCHAR NOT NULL");
+    }
+
+    #[test]
+    fn a_file_with_two_equal_names_is_refused() {
+        let files = [file("1", &[("a", DataType::Int64), ("a", DataType::Int8)])];
+        assert_eq!(
+            unite(&files, SchemaMode::Widen).unwrap_err().kind,
+            Kind::Unsupported
+        );
+    }
+}
