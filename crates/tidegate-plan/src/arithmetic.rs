@@ -1,0 +1,69 @@
+//! Arithmetic that is right or says so.
+//!
+//! DataFusion's integer `+ - *`, unary minus and `sum` wrap around silently, its decimals may leave their precision.
+//! [`CheckedArithmetic`] (an analyzer rule) replaces them by named functions ([`functions`]) which error instead.
+//! Named functions and not `BinaryExpr::with_fail_on_overflow`: that flag is neither serialized nor used when
+//! constants are folded. The kernels are branch-free per row, so checking costs nothing measurable.
+
+mod aggregate;
+mod average;
+mod decimal_average;
+mod divide;
+mod function;
+mod groups;
+mod kernels;
+mod linear;
+mod rule;
+
+pub use aggregate::{CheckedSum, checked_sum};
+pub use average::{CheckedAvg, checked_avg};
+pub use function::{CheckedOp, Operation, functions};
+pub use rule::CheckedArithmetic;
+
+use datafusion::error::DataFusionError;
+
+/// What went wrong in a checked computation. It travels inside [`DataFusionError::External`], so that a caller can
+/// downcast to it and classify the failure as the user's data.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A value does not fit its type.
+    #[error("{type_name} out of range: `{expression}`")]
+    OutOfRange {
+        /// The SQL name of the type.
+        type_name: String,
+        /// What was computed, with the values of the row.
+        expression: String,
+    },
+}
+
+impl From<Error> for DataFusionError {
+    fn from(error: Error) -> Self {
+        DataFusionError::External(Box::new(error))
+    }
+}
+
+/// The SQL name of a type, for messages.
+pub(crate) fn sql_type(data_type: &arrow::datatypes::DataType) -> String {
+    use arrow::datatypes::DataType::*;
+    match data_type {
+        Int8 => "tinyint".into(),
+        Int16 => "smallint".into(),
+        Int32 => "integer".into(),
+        Int64 => "bigint".into(),
+        UInt8 => "unsigned tinyint".into(),
+        UInt16 => "unsigned smallint".into(),
+        UInt32 => "unsigned integer".into(),
+        UInt64 => "unsigned bigint".into(),
+        Decimal32(p, s) | Decimal64(p, s) | Decimal128(p, s) | Decimal256(p, s) => {
+            format!("decimal({p}, {s})")
+        }
+        Duration(_) | Interval(_) => "interval".into(),
+        Float16 | Float32 => "real".into(),
+        Float64 => "double".into(),
+        Utf8 | LargeUtf8 | Utf8View => "text".into(),
+        Date32 | Date64 => "date".into(),
+        Timestamp(_, None) => "timestamp".into(),
+        Timestamp(_, Some(_)) => "timestamp with time zone".into(),
+        other => other.to_string().to_lowercase(),
+    }
+}

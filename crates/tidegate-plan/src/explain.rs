@@ -1,0 +1,356 @@
+//! `EXPLAIN` and `EXPLAIN ANALYZE`: a stage graph as text or JSON.
+//!
+//! One readable tree per stage, the last step first:
+//!
+//! ```text
+//! stage 0: single, ordered by n desc; about 3 rows
+//! sort by n desc                              about 3 rows
+//! └─ aggregate final by zone: count(*)        about 3 rows; hash(zone) in 2
+//! ```
+
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use datafusion::physical_plan::metrics::MetricsSet;
+use datafusion::physical_plan::{ExecutionPlan, displayable};
+use serde_json::{Value, json};
+
+use crate::graph::{Estimate, Repeats, Stage, StageGraph, Step};
+use crate::{Error, Result};
+
+/// How EXPLAIN is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ExplainFormat {
+    /// A tree for people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl FromStr for ExplainFormat {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "text" | "tree" | "indent" => Ok(ExplainFormat::Text),
+            "json" => Ok(ExplainFormat::Json),
+            "html" | "graphviz" => Err(Error::Unsupported(format!(
+                "EXPLAIN cannot write `{name}` yet; use `text` or `json`"
+            ))),
+            _ => Err(Error::Unsupported(format!(
+                "EXPLAIN has no format `{name}`; use `text` or `json`"
+            ))),
+        }
+    }
+}
+
+impl fmt::Display for StageGraph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text(self, false, false))
+    }
+}
+
+/// What a query will do. `verbose` adds what running it again gives, and the operators.
+pub fn explain(graph: &StageGraph, verbose: bool, format: ExplainFormat) -> String {
+    match format {
+        ExplainFormat::Text => text(graph, verbose, false),
+        ExplainFormat::Json => to_json(graph, false),
+    }
+}
+
+/// What a query did. The graph must be the very one that ran, to its end: the figures are its operators'.
+pub fn explain_analyze(graph: &StageGraph, verbose: bool, format: ExplainFormat) -> String {
+    match format {
+        ExplainFormat::Text => text(graph, verbose, true),
+        ExplainFormat::Json => to_json(graph, true),
+    }
+}
+
+fn text(graph: &StageGraph, verbose: bool, analyze: bool) -> String {
+    let mut out = String::new();
+    for (number, stage) in graph.stages().iter().enumerate() {
+        if number > 0 {
+            out.push('\n');
+        }
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "{}", head(number, stage, verbose));
+        let ran = analyze.then(|| Ran::of(stage));
+        let mut lines = vec![];
+        lay_out(&stage.steps.root, "", "", verbose, ran.as_ref(), &mut lines);
+        let width = lines
+            .iter()
+            .map(|(tree, _)| tree.chars().count())
+            .filter(|width| *width <= 90)
+            .max()
+            .unwrap_or(0);
+        for (tree, facts) in lines {
+            let _ = writeln!(out, "{}", format!("{tree:width$}  {facts}").trim_end());
+        }
+        if verbose {
+            let _ = write!(
+                out,
+                "\noperators:\n{}",
+                displayable(stage.plan.as_ref()).indent(true)
+            );
+        }
+    }
+    out
+}
+
+fn head(number: usize, stage: &Stage, verbose: bool) -> String {
+    let mut head = format!("stage {number}: {}", stage.output);
+    if !stage.inputs.is_empty() {
+        let from: Vec<_> = stage
+            .inputs
+            .iter()
+            .map(|edge| edge.from.0.to_string())
+            .collect();
+        head += &format!("; reads stage {}", from.join(", "));
+    }
+    if verbose {
+        head += &format!("; run again: {}", stage.repeats);
+    }
+    head
+}
+
+fn lay_out(
+    step: &Step,
+    lead: &str,
+    branch: &str,
+    verbose: bool,
+    ran: Option<&Ran>,
+    lines: &mut Vec<(String, String)>,
+) {
+    let detail = if step.detail.is_empty() {
+        String::new()
+    } else {
+        format!(" {}", step.detail)
+    };
+    let mut facts = match ran {
+        Some(ran) => vec![ran.facts(step)],
+        None => vec![step.estimate.to_string()],
+    };
+    if ran.is_none()
+        && step
+            .inputs
+            .first()
+            .is_none_or(|input| input.output.to_string() != step.output.to_string())
+    {
+        facts.push(step.output.to_string());
+    }
+    if verbose && step.repeats != Repeats::Exactly {
+        facts.push(step.repeats.to_string());
+    }
+    facts.retain(|fact| !fact.is_empty());
+    lines.push((
+        format!("{lead}{branch}{}{detail}", step.word),
+        facts.join("; "),
+    ));
+    let below = match branch {
+        "" => lead.to_string(),
+        "├─ " => format!("{lead}│  "),
+        _ => format!("{lead}   "),
+    };
+    for (number, input) in step.inputs.iter().enumerate() {
+        let branch = if number + 1 == step.inputs.len() {
+            "└─ "
+        } else {
+            "├─ "
+        };
+        lay_out(input, &below, branch, verbose, ran, lines);
+    }
+}
+
+impl fmt::Display for Estimate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let about = if self.exact { "" } else { "about " };
+        match (self.rows, self.bytes) {
+            (Some(rows), Some(size)) => {
+                write!(f, "{about}{}, {}", rows_text(rows), bytes_text(size))
+            }
+            (Some(rows), None) => write!(f, "{about}{}", rows_text(rows)),
+            (None, Some(size)) => write!(f, "about {}", bytes_text(size)),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+fn rows_text(rows: u64) -> String {
+    if rows == 1 {
+        "1 row".into()
+    } else {
+        format!("{} rows", grouped(rows))
+    }
+}
+
+/// A number with commas between its thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn bytes_text(size: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = size as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{size} B")
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
+}
+
+fn time_text(nanoseconds: u64) -> String {
+    match nanoseconds as f64 / 1e6 {
+        ms if ms >= 1000.0 => format!("{:.2} s", ms / 1000.0),
+        ms if ms >= 10.0 => format!("{ms:.0} ms"),
+        ms => format!("{ms:.2} ms"),
+    }
+}
+
+/// What one step did.
+#[derive(Debug, Clone, Copy, Default)]
+struct Did {
+    rows: Option<u64>,
+    nanoseconds: u64,
+    bytes: u64,
+    spilled: u64,
+}
+
+/// What the operators of a stage did, walked parents first.
+struct Ran {
+    operators: Vec<Did>,
+    nanoseconds: u64,
+}
+
+impl Ran {
+    fn of(stage: &Stage) -> Self {
+        let mut operators = vec![];
+        collect(&stage.plan, &mut operators);
+        let nanoseconds = operators.iter().map(|did| did.nanoseconds).sum();
+        Self {
+            operators,
+            nanoseconds,
+        }
+    }
+
+    fn step(&self, step: &Step) -> Did {
+        let mut all = Did::default();
+        for (number, position) in step.operators.iter().enumerate() {
+            let Some(did) = self.operators.get(*position) else {
+                continue;
+            };
+            if number == 0 {
+                (all.rows, all.bytes) = (did.rows, did.bytes);
+            }
+            all.nanoseconds += did.nanoseconds;
+            all.spilled += did.spilled;
+        }
+        all
+    }
+
+    fn facts(&self, step: &Step) -> String {
+        const WIDTH: u64 = 10;
+        let did = self.step(step);
+        let filled = (did.nanoseconds * WIDTH)
+            .checked_div(self.nanoseconds)
+            .unwrap_or(0)
+            .min(WIDTH) as usize;
+        let bar: String = "█".repeat(filled) + &"·".repeat(WIDTH as usize - filled);
+        let mut facts = vec![format!("{bar} {:>8}", time_text(did.nanoseconds))];
+        if let Some(rows) = did.rows {
+            facts.push(rows_text(rows));
+        }
+        if did.bytes > 0 {
+            facts.push(bytes_text(did.bytes));
+        }
+        if did.spilled > 0 {
+            facts.push(format!("spilled {}", bytes_text(did.spilled)));
+        }
+        facts.join(", ")
+    }
+}
+
+fn collect(plan: &Arc<dyn ExecutionPlan>, operators: &mut Vec<Did>) {
+    let did = plan
+        .metrics()
+        .map_or_else(Did::default, |metrics| did(&metrics));
+    operators.push(did);
+    for child in plan.children() {
+        collect(child, operators);
+    }
+}
+
+fn did(metrics: &MetricsSet) -> Did {
+    let sum = |name: &str| {
+        metrics
+            .sum_by_name(name)
+            .map_or(0, |value| value.as_usize() as u64)
+    };
+    let computed = metrics.elapsed_compute().unwrap_or(0) as u64;
+    let bytes = match sum("bytes_scanned") {
+        0 => sum("output_bytes"),
+        scanned => scanned,
+    };
+    Did {
+        rows: metrics.output_rows().map(|rows| rows as u64),
+        nanoseconds: computed
+            .max(sum("time_elapsed_processing"))
+            .max(sum("join_time") + sum("build_time")),
+        bytes,
+        spilled: metrics.spilled_bytes().unwrap_or(0) as u64,
+    }
+}
+
+fn to_json(graph: &StageGraph, analyze: bool) -> String {
+    let stages: Vec<_> = graph
+        .stages()
+        .iter()
+        .enumerate()
+        .map(|(number, stage)| {
+            let ran = analyze.then(|| Ran::of(stage));
+            json!({
+                "stage": number,
+                "inputs": stage.inputs.iter().map(|edge| edge.from.0).collect::<Vec<_>>(),
+                "output": stage.output.to_string(),
+                "run_again": stage.repeats.to_string(),
+                "steps": step_json(&stage.steps.root, ran.as_ref()),
+            })
+        })
+        .collect();
+    serde_json::to_string_pretty(&json!({ "stages": stages })).unwrap_or_default()
+}
+
+fn step_json(step: &Step, ran: Option<&Ran>) -> Value {
+    let mut value = json!({
+        "word": step.word.to_string(),
+        "detail": step.detail,
+        "output": step.output.to_string(),
+        "run_again": step.repeats.to_string(),
+        "estimated": { "rows": step.estimate.rows, "bytes": step.estimate.bytes, "exact": step.estimate.exact },
+        "inputs": step.inputs.iter().map(|input| step_json(input, ran)).collect::<Vec<_>>(),
+    });
+    if let (Some(ran), Some(object)) = (ran, value.as_object_mut()) {
+        let did = ran.step(step);
+        object.insert(
+            "measured".into(),
+            json!({
+                "rows": did.rows, "nanoseconds": did.nanoseconds, "bytes": did.bytes, "spilled_bytes": did.spilled,
+            }),
+        );
+    }
+    value
+}

@@ -1,0 +1,293 @@
+//! The stage graph: what the scheduler runs and what EXPLAIN prints.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::physical_expr::expressions::UnKnownColumn;
+use datafusion::physical_expr::{LexOrdering, Partitioning, PhysicalExpr};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use serde::{Deserialize, Serialize};
+
+use crate::PlanSettings;
+
+/// The position of a stage in its graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StageId(pub usize);
+
+/// The stages of one query.
+#[derive(Debug, Clone)]
+pub struct StageGraph {
+    // INVARIANT: not empty; the inputs of a stage name earlier stages; the last stage is the result.
+    stages: Vec<Stage>,
+}
+
+impl StageGraph {
+    /// A graph of one stage.
+    pub fn single(stage: Stage) -> Self {
+        Self {
+            stages: vec![stage],
+        }
+    }
+
+    /// The stages, inputs before their consumers.
+    pub fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    /// The stage whose output is the answer.
+    pub fn result(&self) -> &Stage {
+        &self.stages[self.stages.len() - 1]
+    }
+
+    /// The columns of the answer.
+    pub fn schema(&self) -> arrow::datatypes::SchemaRef {
+        self.result().plan.schema()
+    }
+}
+
+/// A part of a query that runs without moving rows between stages.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    /// Where its input comes from. Empty: it reads only tables.
+    pub inputs: Vec<Edge>,
+    /// What it does, in Tidegate's words.
+    pub steps: StepTree,
+    /// The operators that do it.
+    pub plan: Arc<dyn ExecutionPlan>,
+    /// How its output is divided.
+    pub output: Distribution,
+    /// What running it again gives.
+    pub repeats: Repeats,
+    /// How much is expected to come out.
+    pub estimate: Estimate,
+    /// The settings it was planned with.
+    pub settings: Arc<PlanSettings>,
+}
+
+/// A connection from an earlier stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edge {
+    /// The stage that writes it.
+    pub from: StageId,
+    /// How it is carried.
+    pub form: EdgeForm,
+}
+
+/// How rows travel along an edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EdgeForm {
+    /// Through a bounded queue in memory: both stages run at the same time.
+    Stream,
+    /// Written, verified and journalled: the consumer starts when it is complete.
+    Sealed,
+}
+
+/// How rows are divided among partitions.
+#[derive(Debug, Clone)]
+pub enum Distribution {
+    /// All in one partition, in an order or none.
+    Single {
+        /// The order of the rows.
+        order: Option<LexOrdering>,
+    },
+    /// By a hash of the keys.
+    Hash {
+        /// What is hashed.
+        keys: Vec<Arc<dyn PhysicalExpr>>,
+        /// How many partitions.
+        partitions: usize,
+    },
+    /// By ranges of an order.
+    Range {
+        /// The order.
+        key: LexOrdering,
+        /// How many partitions.
+        partitions: usize,
+    },
+    /// As it came, or dealt in turn: nothing is promised.
+    RoundRobin {
+        /// How many partitions.
+        partitions: usize,
+    },
+    /// At random, the same for the same seed.
+    Random {
+        /// How many partitions.
+        partitions: usize,
+        /// Where the random numbers come from.
+        seed: u64,
+    },
+    /// Every partition has all rows.
+    Broadcast,
+}
+
+impl Distribution {
+    /// How the output of an operator is divided.
+    pub fn of(plan: &dyn ExecutionPlan) -> Self {
+        match plan.output_partitioning() {
+            partitioning if partitioning.partition_count() <= 1 => Distribution::Single {
+                order: plan.output_ordering().cloned(),
+            },
+            // A key that is no longer among the columns promises nothing to anybody.
+            Partitioning::Hash(keys, partitions)
+                if keys.iter().any(|key| key.is::<UnKnownColumn>()) =>
+            {
+                Distribution::RoundRobin {
+                    partitions: *partitions,
+                }
+            }
+            Partitioning::Hash(keys, partitions) => Distribution::Hash {
+                keys: keys.clone(),
+                partitions: *partitions,
+            },
+            Partitioning::Range(range) => Distribution::Range {
+                key: range.ordering().clone(),
+                partitions: range.partition_count(),
+            },
+            other => Distribution::RoundRobin {
+                partitions: other.partition_count(),
+            },
+        }
+    }
+
+    /// How many partitions there are; `None` for one that has no number of its own.
+    pub fn partitions(&self) -> Option<usize> {
+        match self {
+            Distribution::Single { .. } => Some(1),
+            Distribution::Hash { partitions, .. }
+            | Distribution::Range { partitions, .. }
+            | Distribution::RoundRobin { partitions }
+            | Distribution::Random { partitions, .. } => Some(*partitions),
+            Distribution::Broadcast => None,
+        }
+    }
+}
+
+impl fmt::Display for Distribution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use crate::steps::{expression, list, ordering};
+        match self {
+            Distribution::Single { order: None } => write!(f, "single"),
+            Distribution::Single { order: Some(order) } => {
+                write!(f, "single, ordered by {}", ordering(order))
+            }
+            Distribution::Hash { keys, partitions } => {
+                write!(
+                    f,
+                    "hash({}) in {partitions}",
+                    list(keys.iter().map(|key| expression(key.as_ref())))
+                )
+            }
+            Distribution::Range { key, partitions } => {
+                write!(f, "range({}) in {partitions}", ordering(key))
+            }
+            Distribution::RoundRobin { partitions } => write!(f, "{partitions} partitions"),
+            Distribution::Random { partitions, seed } => {
+                write!(f, "random({seed}) in {partitions}")
+            }
+            Distribution::Broadcast => write!(f, "broadcast"),
+        }
+    }
+}
+
+/// What running a stage, or a part of one, again gives. Worse is greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Repeats {
+    /// The same rows in the same order: lost output may be computed again alone.
+    Exactly,
+    /// The same rows in any order: it may be computed again unless a consumer depends on the order.
+    AnyOrder,
+    /// Perhaps other rows: consumers must be computed again with it.
+    Varies,
+}
+
+impl fmt::Display for Repeats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Repeats::Exactly => "exact",
+            Repeats::AnyOrder => "unordered",
+            Repeats::Varies => "varies",
+        })
+    }
+}
+
+/// How much is expected to come out of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Estimate {
+    /// Rows, if anything is known.
+    pub rows: Option<u64>,
+    /// Bytes, if anything is known.
+    pub bytes: Option<u64>,
+    /// The rows are counted, not guessed.
+    pub exact: bool,
+}
+
+/// What a step does, in the words that the whole of Tidegate uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Word {
+    /// Reads a table.
+    Scan,
+    /// Filters and computes row by row.
+    Map,
+    /// Moves rows between partitions.
+    Shuffle,
+    /// Reduces groups.
+    Aggregate,
+    /// Brings two inputs together.
+    Join,
+    /// Orders.
+    Sort,
+    /// Computes over neighbouring rows.
+    Window,
+    /// Stops after some rows.
+    Limit,
+    /// Puts inputs one after the other.
+    Union,
+    /// Writes files.
+    Write,
+    /// What no word fits, under the name of its operator.
+    Other,
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Word::Scan => "scan",
+            Word::Map => "map",
+            Word::Shuffle => "shuffle",
+            Word::Aggregate => "aggregate",
+            Word::Join => "join",
+            Word::Sort => "sort",
+            Word::Window => "window",
+            Word::Limit => "limit",
+            Word::Union => "union",
+            Word::Write => "write",
+            Word::Other => "step",
+        })
+    }
+}
+
+/// The steps of a stage, the last one first.
+#[derive(Debug, Clone)]
+pub struct StepTree {
+    /// The step that gives the output.
+    pub root: Step,
+}
+
+/// One line of EXPLAIN.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// The word.
+    pub word: Word,
+    /// Its particulars, one line.
+    pub detail: String,
+    /// How its output is divided.
+    pub output: Distribution,
+    /// How much comes out.
+    pub estimate: Estimate,
+    /// What running up to here again gives.
+    pub repeats: Repeats,
+    /// The operators that do it, as positions in the plan walked parents first; the first one gives the output.
+    pub operators: Vec<usize>,
+    /// What it reads.
+    pub inputs: Vec<Step>,
+}

@@ -1,0 +1,51 @@
+//! From SQL to a graph of stages: dialect, rules, compilation, encoding and EXPLAIN of plans.
+//!
+//! Owns everything between SQL text and the [`StageGraph`] that the runtime executes. It decides and never acts:
+//! it spawns nothing, reads no clock, draws no random number, opens no file and never calls `execute`.
+
+pub mod arithmetic;
+mod codec;
+mod compile;
+mod explain;
+mod given;
+mod graph;
+mod registry;
+mod repeats;
+pub mod rules;
+mod session;
+mod settings;
+pub mod sql;
+mod steps;
+mod write;
+
+pub use codec::{attach, decode, encode};
+pub use compile::{PlanInputs, compile};
+pub use explain::{ExplainFormat, explain, explain_analyze};
+pub use graph::{
+    Distribution, Edge, EdgeForm, Estimate, Repeats, Stage, StageGraph, StageId, Step, StepTree,
+    Word,
+};
+pub use registry::Registry;
+pub use session::session_state;
+pub use settings::PlanSettings;
+pub use tidegate_operators::source::ScanAccess;
+pub use write::{Write, write};
+
+use datafusion::error::DataFusionError;
+
+/// What can go wrong between a logical plan and a stage.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// DataFusion refused the plan; the caller maps it as it maps every error of DataFusion.
+    #[error(transparent)]
+    DataFusion(#[from] DataFusionError),
+    /// An encoded stage is not one of ours or is damaged.
+    #[error("an encoded stage cannot be read: {0}")]
+    Undecodable(String),
+    /// Something Tidegate does not do; the message says what to do instead.
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+/// The result of this crate's functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

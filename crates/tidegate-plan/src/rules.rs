@@ -1,0 +1,93 @@
+//! Which rules run, in which order: DataFusion's defaults in their order, ours put between.
+
+mod nested_loop;
+
+pub use nested_loop::NestedLoopGuard;
+
+use std::sync::Arc;
+
+use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+
+use crate::arithmetic::CheckedArithmetic;
+
+/// The analyzer's rules. Checked arithmetic needs the types, so it comes after type coercion.
+pub fn analyzer() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    let mut rules = Analyzer::new().rules;
+    rules.push(Arc::new(CheckedArithmetic::default()));
+    rules
+}
+
+/// The logical optimizer's rules. The last one checks the arithmetic that the others wrote.
+pub fn optimizer() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = Optimizer::new().rules;
+    rules.push(Arc::new(CheckedArithmetic::default()));
+    rules
+}
+
+/// The physical optimizer's rules. Operators are substituted last, before the sanity check: built-in rules look for
+/// the concrete types they know.
+pub fn physical() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules = PhysicalOptimizer::new().rules;
+    let sanity_check = rules.len().saturating_sub(1);
+    rules.insert(sanity_check, Arc::new(NestedLoopGuard));
+    rules
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names of `all` without ours must be those of the defaults, in order.
+    fn check(all: Vec<&str>, defaults: Vec<&str>, ours: &[&str]) {
+        let kept: Vec<_> = all
+            .iter()
+            .copied()
+            .filter(|name| !ours.contains(name))
+            .collect();
+        assert_eq!(kept, defaults);
+        assert_eq!(all.len(), defaults.len() + ours.len());
+    }
+
+    #[test]
+    fn datafusions_rules_are_all_there_in_order() {
+        let (all, defaults) = (analyzer(), Analyzer::new().rules);
+        check(
+            all.iter().map(|rule| rule.name()).collect(),
+            defaults.iter().map(|rule| rule.name()).collect(),
+            &["tidegate_checked_arithmetic"],
+        );
+        assert_eq!(
+            all.last().map(|rule| rule.name()),
+            Some("tidegate_checked_arithmetic")
+        );
+
+        let (all, defaults) = (optimizer(), Optimizer::new().rules);
+        check(
+            all.iter().map(|rule| rule.name()).collect(),
+            defaults.iter().map(|rule| rule.name()).collect(),
+            &["tidegate_checked_arithmetic"],
+        );
+
+        let (all, defaults) = (physical(), PhysicalOptimizer::new().rules);
+        let names: Vec<_> = all.iter().map(|rule| rule.name()).collect();
+        check(
+            names.clone(),
+            defaults.iter().map(|rule| rule.name()).collect(),
+            &["tidegate_nested_loop_guard"],
+        );
+        assert_eq!(
+            names[names.len() - 2..],
+            ["tidegate_nested_loop_guard", "SanityCheckPlan"]
+        );
+    }
+
+    #[test]
+    fn the_defaults_are_those_this_was_written_for() {
+        // A new version of DataFusion brings new rules: look at each before this list is changed.
+        assert_eq!(Analyzer::new().rules.len(), 2);
+        assert_eq!(Optimizer::new().rules.len(), 25);
+        assert_eq!(PhysicalOptimizer::new().rules.len(), 21);
+    }
+}

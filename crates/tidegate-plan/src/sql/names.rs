@@ -1,0 +1,313 @@
+//! Names fit exactly or, failing that, without regard to case. Exactly one spelling that
+//! differs in case only is taken; two are an error that lists them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use datafusion::common::{Column, DataFusionError, SchemaError};
+use datafusion::sql::sqlparser::ast::{
+    ExcludeSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart,
+    Query, Select, SelectItem, SelectItemQualifiedWildcardKind, TableFactor, TableWithJoins, Visit,
+    VisitMut, Visitor, VisitorMut, WildcardAdditionalOptions,
+};
+
+/// Spellings by lower case.
+#[derive(Default)]
+struct Spellings(BTreeMap<String, BTreeSet<String>>);
+
+impl Spellings {
+    fn add(&mut self, name: &str) {
+        self.0
+            .entry(name.to_lowercase())
+            .or_default()
+            .insert(name.to_string());
+    }
+
+    /// The spelling to use instead, if the name is not one and there is exactly one other.
+    fn other(&self, name: &str) -> Option<&str> {
+        let spellings = self.0.get(&name.to_lowercase())?;
+        if spellings.contains(name) || spellings.len() != 1 {
+            return None;
+        }
+        spellings.first().map(String::as_str)
+    }
+
+    fn fit(&self, ident: &mut Ident) {
+        if let Some(other) = self.other(&ident.value) {
+            ident.value = other.to_string();
+        }
+    }
+}
+
+/// Respells the names in a query after the columns of its tables and its own definitions.
+pub(crate) fn fit<'a>(query: &mut Query, columns: impl Iterator<Item = &'a str>) {
+    let mut names = Definitions::default();
+    for column in columns {
+        names.columns.add(column);
+    }
+    let _ = Visit::visit(&*query, &mut names);
+    let _ = VisitMut::visit(query, &mut Fitter(names));
+}
+
+#[derive(Default)]
+struct Definitions {
+    columns: Spellings,
+    relations: Spellings,
+    with_queries: Spellings,
+}
+
+impl Visitor for Definitions {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            self.with_queries.add(&cte.alias.name.value);
+            self.relations.add(&cte.alias.name.value);
+            for column in &cte.alias.columns {
+                self.columns.add(&column.name.value);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        for item in &select.projection {
+            if let SelectItem::ExprWithAlias { alias, .. } = item {
+                self.columns.add(&alias.value);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        let alias = match factor {
+            TableFactor::Table { name, alias, .. } => {
+                if alias.is_none()
+                    && let Some(ident) = name.0.last().and_then(|part| part.as_ident())
+                {
+                    self.relations.add(&ident.value);
+                }
+                alias
+            }
+            TableFactor::Derived { alias, .. }
+            | TableFactor::Function { alias, .. }
+            | TableFactor::UNNEST { alias, .. }
+            | TableFactor::NestedJoin { alias, .. } => alias,
+            _ => return ControlFlow::Continue(()),
+        };
+        if let Some(alias) = alias {
+            self.relations.add(&alias.name.value);
+            for column in &alias.columns {
+                self.columns.add(&column.name.value);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+struct Fitter(Definitions);
+
+impl VisitorMut for Fitter {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Identifier(ident) => self.0.columns.fit(ident),
+            Expr::CompoundIdentifier(idents) => {
+                if let Some((last, qualifiers)) = idents.split_last_mut() {
+                    self.0.columns.fit(last);
+                    for qualifier in qualifiers {
+                        match self.0.relations.other(&qualifier.value) {
+                            Some(other) => qualifier.value = other.to_string(),
+                            None if self
+                                .0
+                                .relations
+                                .0
+                                .contains_key(&qualifier.value.to_lowercase()) => {}
+                            None => self.0.columns.fit(qualifier),
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, .. } = factor
+            && let [ObjectNamePart::Identifier(ident)] = name.0.as_mut_slice()
+        {
+            self.0.with_queries.fit(ident);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        for item in &mut select.projection {
+            match item {
+                SelectItem::Wildcard(options) => self.wildcard(options),
+                SelectItem::QualifiedWildcard(kind, options) => {
+                    if let SelectItemQualifiedWildcardKind::ObjectName(name) = kind
+                        && let Some(ObjectNamePart::Identifier(ident)) = name.0.last_mut()
+                    {
+                        self.0.relations.fit(ident);
+                    }
+                    self.wildcard(options);
+                }
+                _ => {}
+            }
+        }
+        for table in &mut select.from {
+            self.using(table);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Fitter {
+    fn wildcard(&self, options: &mut WildcardAdditionalOptions) {
+        match &mut options.opt_exclude {
+            Some(ExcludeSelectItem::Single(name)) => self.column(name),
+            Some(ExcludeSelectItem::Multiple(names)) => {
+                names.iter_mut().for_each(|name| self.column(name));
+            }
+            None => {}
+        }
+        if let Some(except) = &mut options.opt_except {
+            self.0.columns.fit(&mut except.first_element);
+            except
+                .additional_elements
+                .iter_mut()
+                .for_each(|ident| self.0.columns.fit(ident));
+        }
+        if let Some(replace) = &mut options.opt_replace {
+            replace
+                .items
+                .iter_mut()
+                .for_each(|item| self.0.columns.fit(&mut item.column_name));
+        }
+    }
+
+    fn column(&self, name: &mut ObjectName) {
+        if let Some(ObjectNamePart::Identifier(ident)) = name.0.last_mut() {
+            self.0.columns.fit(ident);
+        }
+    }
+
+    fn using(&self, table: &mut TableWithJoins) {
+        if let TableFactor::NestedJoin {
+            table_with_joins, ..
+        } = &mut table.relation
+        {
+            self.using(table_with_joins);
+        }
+        for join in &mut table.joins {
+            if let Some(JoinConstraint::Using(names)) = constraint(join) {
+                names.iter_mut().for_each(|name| self.column(name));
+            }
+        }
+    }
+}
+
+fn constraint(join: &mut Join) -> Option<&mut JoinConstraint> {
+    match &mut join.join_operator {
+        JoinOperator::Join(constraint)
+        | JoinOperator::Inner(constraint)
+        | JoinOperator::Left(constraint)
+        | JoinOperator::LeftOuter(constraint)
+        | JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint)
+        | JoinOperator::LeftSemi(constraint)
+        | JoinOperator::RightSemi(constraint)
+        | JoinOperator::LeftAnti(constraint)
+        | JoinOperator::RightAnti(constraint) => Some(constraint),
+        _ => None,
+    }
+}
+
+/// After the planner missed a column: respells it where it stands, if the planner's own list
+/// of what is in sight has exactly one such column. True if something changed.
+pub(crate) fn respell(query: &mut Query, error: &DataFusionError) -> bool {
+    let Some((missing, valid)) = not_found(error) else {
+        return false;
+    };
+    let mut spellings = Spellings::default();
+    let here = |column: &&Column| missing.relation.is_none() || column.relation == missing.relation;
+    for column in valid.iter().filter(here) {
+        spellings.add(&column.name);
+    }
+    let Some(other) = spellings.other(&missing.name) else {
+        return false;
+    };
+    let mut respeller = Respeller {
+        missing,
+        other,
+        changed: false,
+    };
+    let _ = VisitMut::visit(query, &mut respeller);
+    respeller.changed
+}
+
+/// The column the planner missed and those it had.
+pub(crate) fn not_found(error: &DataFusionError) -> Option<(&Column, &[Column])> {
+    match error {
+        DataFusionError::SchemaError(error, _) => match error.as_ref() {
+            SchemaError::FieldNotFound {
+                field,
+                valid_fields,
+            } => Some((field, valid_fields)),
+            _ => None,
+        },
+        DataFusionError::Diagnostic(_, inner) | DataFusionError::Context(_, inner) => {
+            not_found(inner)
+        }
+        DataFusionError::Shared(inner) => not_found(inner),
+        DataFusionError::Collection(errors) => errors.first().and_then(not_found),
+        _ => None,
+    }
+}
+
+struct Respeller<'a> {
+    missing: &'a Column,
+    other: &'a str,
+    changed: bool,
+}
+
+impl VisitorMut for Respeller<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let ident = match expr {
+            Expr::Identifier(ident) => Some(ident),
+            Expr::CompoundIdentifier(idents) if self.of_table(idents) => idents.last_mut(),
+            _ => None,
+        };
+        if let Some(ident) = ident
+            && ident.value == self.missing.name
+            && self.here(ident)
+        {
+            ident.value = self.other.to_string();
+            self.changed = true;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Respeller<'_> {
+    /// Whether `t.a` names the table the planner means, if it names one.
+    fn of_table(&self, idents: &[Ident]) -> bool {
+        match (&self.missing.relation, idents) {
+            (Some(relation), [.., qualifier, _]) => qualifier.value == relation.table(),
+            _ => true,
+        }
+    }
+
+    /// Whether this is the place the planner means; it does not always say.
+    fn here(&self, ident: &Ident) -> bool {
+        self.missing.spans().first().is_none_or(|span| {
+            (span.end.line, span.end.column) == (ident.span.end.line, ident.span.end.column)
+        })
+    }
+}

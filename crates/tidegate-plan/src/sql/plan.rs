@@ -1,0 +1,352 @@
+//! From a read query and the tables found for it to a logical plan: names fitted, virtual
+//! columns and parameters filled in, DataFusion's planner with our types and options, then
+//! what PostgreSQL's meaning of casts and names asks for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::TableFunctionArgs;
+use datafusion::catalog::TableProvider;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::{
+    DFSchema, Result as DataFusionResult, TableReference, plan_datafusion_err,
+};
+use datafusion::datasource::cte_worktable::CteWorkTable;
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::planner::{
+    ContextProvider, ExprPlanner, RelationPlanner, TypePlanner,
+};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
+};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::sql::planner::{NullOrdering, ParserOptions, SqlToRel};
+use datafusion::sql::sqlparser::ast;
+
+use super::describe;
+use super::error::{Error, Result};
+use super::errors;
+use super::exponents;
+use super::names;
+use super::naming;
+use super::parameters::{self, Parameters};
+use super::stack;
+use super::statement::{Insert, Parsed, Query, Statement};
+use super::types::Types;
+use super::{calls, casts, virtual_columns};
+
+/// How often a missed column may be respelt before the error stands.
+const RESPELL_MAX: usize = 64;
+
+/// What planning needs besides the statement.
+pub struct Inputs<'a> {
+    /// Functions, expression planners and options.
+    pub state: &'a SessionState,
+    /// The tables of the statement, by the `key` of its `TableRef`s.
+    pub tables: &'a HashMap<String, Arc<dyn TableProvider>>,
+    /// The values of `$name` and `$1`.
+    pub parameters: &'a Parameters,
+}
+
+/// Plans the query of a statement: the rows of SELECT, the source of COPY, INSERT and CREATE,
+/// the rows that DESCRIBE and SUMMARIZE show, what EXPLAIN explains.
+pub fn plan(parsed: &Parsed, inputs: &Inputs<'_>) -> Result<LogicalPlan> {
+    stack::with_room(parsed.nesting, 0, || {
+        let work = std::panic::AssertUnwindSafe(|| statement(&parsed.statement, parsed, inputs));
+        std::panic::catch_unwind(work).unwrap_or_else(|_| Err(stack::defect()))
+    })
+    .map_err(|error| placed(error, parsed))
+}
+
+/// An error without a place stands at the word it speaks of, if the statement has that word
+/// once, else at the whole statement.
+pub(crate) fn placed(error: Error, parsed: &Parsed) -> Error {
+    if error.span.is_some() {
+        return error;
+    }
+    let word = place(parsed, &error.message);
+    error.at(word).at(parsed.span.clone())
+}
+
+/// Where the first word in backticks of a message stands in the script, if it is once in the
+/// statement.
+pub fn place(parsed: &Parsed, message: &str) -> Option<std::ops::Range<usize>> {
+    let word = errors::between(message, "`", "`")?;
+    let at = only_place(&parsed.text, word)?;
+    Some(parsed.span.start + at.start..parsed.span.start + at.end)
+}
+
+/// Where a word is, if it is there once as a whole word, in any case.
+fn only_place(text: &str, word: &str) -> Option<std::ops::Range<usize>> {
+    let of_word = |c: char| c.is_alphanumeric() || c == '_';
+    if !word.starts_with(of_word) || !text.is_ascii() {
+        return None;
+    }
+    let (folded, wanted) = (text.to_ascii_lowercase(), word.to_ascii_lowercase());
+    let mut places = folded.match_indices(&wanted).filter(|(at, _)| {
+        let end = at + wanted.len();
+        !folded[..*at].ends_with(of_word) && !folded[end..].starts_with(of_word)
+    });
+    match (places.next(), places.next()) {
+        (Some((at, _)), None) => Some(at..at + wanted.len()),
+        _ => None,
+    }
+}
+
+fn statement(statement_: &Statement, parsed: &Parsed, inputs: &Inputs<'_>) -> Result<LogicalPlan> {
+    let failed = |error| errors::translate(error, Some(&parsed.source), Some(inputs.state));
+    match statement_ {
+        Statement::Query(query) => self::query(query, parsed, inputs),
+        Statement::Copy(copy) => self::query(&copy.query, parsed, inputs),
+        Statement::Explain(explain) => statement(&explain.statement, parsed, inputs),
+        Statement::Describe(query) | Statement::Show(super::statement::Show::Columns(query)) => {
+            let plan = self::query(query, parsed, inputs)?;
+            describe::columns(plan.schema().as_arrow()).map_err(failed)
+        }
+        Statement::Summarize(query) => {
+            let plan = self::query(query, parsed, inputs)?;
+            describe::summary(plan).map_err(failed)
+        }
+        Statement::CreateTableAs(create) => {
+            let plan = self::query(&create.query, parsed, inputs)?;
+            describe::renamed(plan, &create.columns)
+        }
+        Statement::CreateView(view) => {
+            let plan = self::query(&view.query, parsed, inputs)?;
+            describe::renamed(plan, &view.columns)
+        }
+        Statement::Insert(insert) => {
+            let plan = self::query(&insert.query, parsed, inputs)?;
+            self::insert(insert, plan, inputs).and_then(|plan| casts::round(plan).map_err(failed))
+        }
+        Statement::CreateExternalTable(_)
+        | Statement::Drop(_)
+        | Statement::Set(_)
+        | Statement::Reset(_)
+        | Statement::Show(_) => Err(Error::unsupported(format!(
+            "{} has no plan",
+            statement_.verb()
+        ))),
+    }
+}
+
+fn query(query: &Query, parsed: &Parsed, inputs: &Inputs<'_>) -> Result<LogicalPlan> {
+    let mut ast = query.ast.clone();
+    let schemas: Vec<SchemaRef> = query
+        .tables
+        .iter()
+        .filter_map(|table| inputs.tables.get(&table.key))
+        .map(|table| table.schema())
+        .collect();
+    let columns = schemas
+        .iter()
+        .flat_map(|schema| schema.fields().iter().map(|f| f.name().as_str()));
+    exponents::to_doubles(&mut ast);
+    names::fit(&mut ast, columns);
+    virtual_columns::rewrite(&mut ast, inputs.tables, &parsed.source)?;
+    parameters::bind(&mut ast, inputs.parameters, &parsed.source)?;
+    calls::check(&ast, inputs.state, &parsed.source)?;
+
+    let failed = |error| errors::translate(error, Some(&parsed.source), Some(inputs.state));
+    let context = Context::new(inputs);
+    let mut tries = 0;
+    let plan = loop {
+        let planner = SqlToRel::new_with_options(&context, options());
+        match planner.sql_statement_to_plan(ast::Statement::Query(ast.clone())) {
+            Ok(plan) => break plan,
+            Err(error) if tries < RESPELL_MAX && names::respell(&mut ast, &error) => tries += 1,
+            Err(error) => return Err(failed(error)),
+        }
+    };
+    let plan = casts::round(plan).map_err(failed)?;
+    naming::restore(plan).map_err(failed)
+}
+
+/// The rows of an INSERT in the order and types of the table.
+fn insert(insert: &Insert, plan: LogicalPlan, inputs: &Inputs<'_>) -> Result<LogicalPlan> {
+    let Some(table) = inputs.tables.get(&insert.table.key) else {
+        return Ok(plan);
+    };
+    describe::inserted(insert, plan, &table.schema())
+}
+
+/// The meaning of literals, names and order, whatever the session says.
+fn options() -> ParserOptions {
+    ParserOptions::new()
+        .with_parse_float_as_decimal(true)
+        .with_collect_spans(true)
+        // Case is kept; names that differ in case only are fitted by `names`.
+        .with_enable_ident_normalization(false)
+        .with_default_null_ordering(NullOrdering::NullsMax)
+}
+
+/// The planner's view of the session and of the tables handed in.
+struct Context<'a> {
+    inputs: &'a Inputs<'a>,
+    sources: HashMap<&'a str, Arc<dyn TableSource>>,
+    types: Arc<dyn TypePlanner>,
+}
+
+impl<'a> Context<'a> {
+    fn new(inputs: &'a Inputs<'a>) -> Self {
+        let sources = inputs
+            .tables
+            .iter()
+            .map(|(key, table)| (key.as_str(), provider_as_source(Arc::clone(table))))
+            .collect();
+        let zone = inputs.state.config_options().execution.time_zone.clone();
+        Self {
+            inputs,
+            sources,
+            types: Arc::new(Types { zone }),
+        }
+    }
+}
+
+impl ContextProvider for Context<'_> {
+    fn get_table_source(&self, name: TableReference) -> DataFusionResult<Arc<dyn TableSource>> {
+        self.sources
+            .get(name.to_string().as_str())
+            .cloned()
+            .ok_or_else(|| plan_datafusion_err!("table '{name}' not found"))
+    }
+
+    fn get_table_function_source(
+        &self,
+        name: &str,
+        args: Vec<Expr>,
+    ) -> DataFusionResult<Arc<dyn TableSource>> {
+        let state = self.inputs.state;
+        let function = state
+            .table_functions()
+            .get(&name.to_lowercase())
+            .ok_or_else(|| plan_datafusion_err!("table function '{name}' not found"))?;
+        let context = SimplifyContext::builder()
+            .with_config_options(Arc::clone(state.config_options()))
+            .with_query_execution_start_time(state.execution_props().query_execution_start_time)
+            .build();
+        let simplifier = ExprSimplifier::new(context);
+        let schema = DFSchema::empty();
+        let args = args
+            .into_iter()
+            .map(|arg| {
+                simplifier
+                    .coerce(arg, &schema)
+                    .and_then(|arg| simplifier.simplify(arg))
+            })
+            .collect::<DataFusionResult<Vec<_>>>()?;
+        let table =
+            function.create_table_provider_with_args(TableFunctionArgs::new(&args, state))?;
+        Ok(provider_as_source(table))
+    }
+
+    fn create_cte_work_table(
+        &self,
+        name: &str,
+        schema: SchemaRef,
+    ) -> DataFusionResult<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(
+            name, schema,
+        ))))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.inputs.state.expr_planners()
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        self.inputs.state.relation_planners()
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::clone(&self.types))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.inputs.state.scalar_functions().get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.inputs
+            .state
+            .higher_order_functions()
+            .get(name)
+            .cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.inputs.state.aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.inputs.state.window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.inputs.state.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.inputs
+            .state
+            .scalar_functions()
+            .keys()
+            .cloned()
+            .collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.inputs
+            .state
+            .higher_order_functions()
+            .keys()
+            .cloned()
+            .collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.inputs
+            .state
+            .aggregate_functions()
+            .keys()
+            .cloned()
+            .collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.inputs
+            .state
+            .window_functions()
+            .keys()
+            .cloned()
+            .collect()
+    }
+}
+
+/// The tables a statement reads, and the one it writes into.
+pub fn references(statement: &Statement) -> Vec<super::statement::TableRef> {
+    let mut found = match statement {
+        Statement::Show(super::statement::Show::Columns(query)) => query.tables.clone(),
+        other => other
+            .query()
+            .map(|query| query.tables.clone())
+            .unwrap_or_default(),
+    };
+    let mut inner = statement;
+    while let Statement::Explain(explain) = inner {
+        inner = &explain.statement;
+    }
+    if let Statement::Insert(insert) = inner
+        && !found.iter().any(|table| table.key == insert.table.key)
+    {
+        found.push(insert.table.clone());
+    }
+    found
+}

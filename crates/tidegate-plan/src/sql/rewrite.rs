@@ -1,0 +1,281 @@
+//! What is done to a query once it is read, before any table is known:
+//!
+//! 1. long chains of AND, OR and UNION ALL become balanced trees;
+//! 2. what would be ignored is refused (`guard`);
+//! 3. friendly SQL becomes plain SQL: FROM-first, ORDER BY ALL;
+//! 4. files and reader calls become generated table names (`tables`);
+//! 5. every column gets the name its text gives it (`naming`).
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
+use datafusion::sql::sqlparser::ast::{
+    self, Expr, GroupByExpr, OrderByExpr, OrderByKind, Select, SelectFlavor, SelectItem, SetExpr,
+    SetOperator, SetQuantifier, TableFactor, TableWithJoins, Value, ValueWithSpan, Visit, VisitMut,
+    Visitor, VisitorMut, WildcardAdditionalOptions,
+};
+use datafusion::sql::sqlparser::tokenizer::Span;
+
+use super::error::Result;
+use super::source::{Limits, Source, too_nested};
+use super::statement::Query;
+use super::{balance, guard, naming, tables};
+
+/// Makes a query ready to plan; also says how deep it is.
+pub(crate) fn query(
+    mut ast: Box<ast::Query>,
+    source: &Source,
+    limits: &Limits,
+    generated: &mut usize,
+) -> Result<(Query, usize)> {
+    balance::query(&mut ast, source, limits)?;
+    let depth = depth(&ast);
+    if depth > limits.nesting_max {
+        return Err(too_nested(limits));
+    }
+    guard::check(&ast, source)?;
+    let _ = VisitMut::visit(ast.as_mut(), &mut Friendly);
+    let tables = tables::extract(&mut ast, source, generated)?;
+    let parameters = parameters(&ast);
+    naming::query(&mut ast);
+    Ok((
+        Query {
+            ast,
+            tables,
+            parameters,
+        },
+        depth,
+    ))
+}
+
+/// `SELECT * FROM factor`.
+pub(crate) fn select_all(factor: TableFactor) -> ast::Query {
+    let table = TableWithJoins {
+        relation: factor,
+        joins: vec![],
+    };
+    wrap(SetExpr::Select(Box::new(select_star(table))))
+}
+
+/// A table, or a call that gives one, as FROM holds it.
+pub(crate) fn table(name: ast::ObjectName, args: Option<ast::TableFunctionArgs>) -> TableFactor {
+    TableFactor::Table {
+        name,
+        alias: None,
+        args,
+        with_hints: vec![],
+        version: None,
+        with_ordinality: false,
+        partitions: vec![],
+        json_path: None,
+        sample: None,
+        index_hints: vec![],
+    }
+}
+
+fn wrap(body: SetExpr) -> ast::Query {
+    ast::Query {
+        with: None,
+        body: Box::new(body),
+        order_by: None,
+        limit_clause: None,
+        fetch: None,
+        locks: vec![],
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators: vec![],
+    }
+}
+
+fn select_star(table: TableWithJoins) -> Select {
+    Select {
+        select_token: AttachedToken::empty(),
+        optimizer_hints: vec![],
+        distinct: None,
+        select_modifiers: None,
+        top: None,
+        top_before_distinct: false,
+        projection: vec![SelectItem::Wildcard(WildcardAdditionalOptions::default())],
+        exclude: None,
+        into: None,
+        from: vec![table],
+        lateral_views: vec![],
+        prewhere: None,
+        selection: None,
+        connect_by: vec![],
+        group_by: GroupByExpr::Expressions(vec![], vec![]),
+        cluster_by: vec![],
+        distribute_by: vec![],
+        sort_by: vec![],
+        having: None,
+        named_window: vec![],
+        qualify: None,
+        window_before_qualify: false,
+        value_table_mode: None,
+        flavor: SelectFlavor::Standard,
+    }
+}
+
+struct Friendly;
+
+impl VisitorMut for Friendly {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
+        order_by_all(query);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        if select.projection.is_empty() && !matches!(select.flavor, SelectFlavor::Standard) {
+            select
+                .projection
+                .push(SelectItem::Wildcard(WildcardAdditionalOptions::default()));
+        }
+        select.flavor = SelectFlavor::Standard;
+        ControlFlow::Continue(())
+    }
+}
+
+/// ORDER BY ALL becomes ORDER BY 1, 2, …; where a `*` hides the number of columns, the query
+/// moves into a subquery, whose columns the planner can then list itself.
+fn order_by_all(query: &mut ast::Query) {
+    let Some(order_by) = &mut query.order_by else {
+        return;
+    };
+    let OrderByKind::All(options) = order_by.kind else {
+        return;
+    };
+    if let Some(columns) = width(&query.body) {
+        let ordinal = |at: usize| OrderByExpr {
+            expr: Expr::Value(ValueWithSpan {
+                value: Value::Number(at.to_string(), false),
+                span: Span::empty(),
+            }),
+            options,
+            with_fill: None,
+        };
+        order_by.kind = OrderByKind::Expressions((1..=columns).map(ordinal).collect());
+        return;
+    }
+    let body = std::mem::replace(&mut *query.body, SetExpr::Values(no_values()));
+    let inner = TableFactor::Derived {
+        lateral: false,
+        subquery: Box::new(wrap(body)),
+        alias: None,
+        sample: None,
+    };
+    query.body = select_all(inner).body;
+}
+
+fn no_values() -> ast::Values {
+    ast::Values {
+        explicit_row: false,
+        value_keyword: false,
+        rows: vec![],
+    }
+}
+
+/// The number of columns, unless a `*` hides it.
+fn width(body: &SetExpr) -> Option<usize> {
+    match body {
+        SetExpr::Select(select) => {
+            let star = |item: &SelectItem| {
+                matches!(
+                    item,
+                    SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)
+                )
+            };
+            let hidden = select.projection.is_empty() || select.projection.iter().any(star);
+            (!hidden).then_some(select.projection.len())
+        }
+        SetExpr::SetOperation {
+            left,
+            op: SetOperator::Union,
+            set_quantifier:
+                SetQuantifier::ByName | SetQuantifier::AllByName | SetQuantifier::DistinctByName,
+            ..
+        } => width(left).and(None),
+        SetExpr::SetOperation { left, .. } => width(left),
+        SetExpr::Query(query) => width(&query.body),
+        SetExpr::Values(values) => values.rows.first().map(|row| row.content.len()),
+        _ => None,
+    }
+}
+
+/// How many expressions, queries and joins are inside each other.
+fn depth(query: &ast::Query) -> usize {
+    #[derive(Default)]
+    struct Depth {
+        now: usize,
+        most: usize,
+    }
+
+    impl Depth {
+        fn enter(&mut self) -> ControlFlow<()> {
+            self.now += 1;
+            self.most = self.most.max(self.now);
+            ControlFlow::Continue(())
+        }
+
+        fn leave(&mut self) -> ControlFlow<()> {
+            self.now -= 1;
+            ControlFlow::Continue(())
+        }
+    }
+
+    impl Visitor for Depth {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
+            self.enter()
+        }
+
+        fn post_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
+            self.leave()
+        }
+
+        fn pre_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+            self.enter()
+        }
+
+        fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
+            self.leave()
+        }
+
+        fn pre_visit_table_factor(&mut self, _: &TableFactor) -> ControlFlow<()> {
+            self.enter()
+        }
+
+        fn post_visit_table_factor(&mut self, _: &TableFactor) -> ControlFlow<()> {
+            self.leave()
+        }
+    }
+
+    let mut depth = Depth::default();
+    let _ = query.visit(&mut depth);
+    depth.most
+}
+
+fn parameters(query: &ast::Query) -> Vec<String> {
+    struct Parameters(Vec<String>);
+
+    impl Visitor for Parameters {
+        type Break = ();
+
+        fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<()> {
+            if let Value::Placeholder(name) = &value.value {
+                let name = name.trim_start_matches('$').to_string();
+                if !self.0.contains(&name) {
+                    self.0.push(name);
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+
+    let mut parameters = Parameters(Vec::new());
+    let _ = query.visit(&mut parameters);
+    parameters.0
+}

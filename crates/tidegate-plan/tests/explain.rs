@@ -1,0 +1,197 @@
+//! EXPLAIN's text is a promise: read the difference before you accept it.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use datafusion::datasource::MemTable;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::physical_plan::collect;
+use datafusion::prelude::SessionContext;
+use tidegate_plan::{
+    ExplainFormat, PlanInputs, PlanSettings, Registry, Repeats, StageGraph, compile, explain,
+    explain_analyze, session_state,
+};
+
+fn inputs(partitions: usize) -> PlanInputs {
+    let settings = PlanSettings {
+        partitions,
+        ..PlanSettings::at(chrono::DateTime::UNIX_EPOCH)
+    };
+    let state = session_state(&settings, Arc::new(RuntimeEnv::default()), &Registry::new());
+    let context = SessionContext::new_with_state(state);
+    let batch = |from: i64| {
+        let keys: Vec<i64> = (from..from + 10).collect();
+        let zones: Vec<&str> = keys
+            .iter()
+            .map(|key| if key % 3 == 0 { "north" } else { "south" })
+            .collect();
+        RecordBatch::try_from_iter([
+            ("zone", Arc::new(StringArray::from(zones)) as ArrayRef),
+            ("fare", Arc::new(Int64Array::from(keys)) as ArrayRef),
+        ])
+        .unwrap()
+    };
+    let parts = vec![vec![batch(0)], vec![batch(10)]];
+    for name in ["trips", "old"] {
+        let table = MemTable::try_new(parts[0][0].schema(), parts.clone()).unwrap();
+        context.register_table(name, Arc::new(table)).unwrap();
+    }
+    PlanInputs {
+        state: context.state(),
+        settings: Arc::new(settings),
+    }
+}
+
+async fn graph(inputs: &PlanInputs, sql: &str) -> StageGraph {
+    let plan = inputs.state.create_logical_plan(sql).await.unwrap();
+    compile(plan, inputs).await.unwrap()
+}
+
+#[tokio::test]
+async fn every_word_has_its_line() {
+    let inputs = inputs(2);
+    let cases = [
+        "select zone, sum(fare * 2 + 1) as total from trips where fare > 3 and zone like 'n%' group by zone order by total desc limit 3",
+        "select t.zone, o.fare from trips t join old o on t.fare = o.fare and t.zone <> o.zone",
+        "select fare, rank() over (partition by zone order by fare desc) from trips union all select fare, 1 from old limit 5",
+        "select count(*) from trips where fare > (select avg(fare) from old)",
+    ];
+    let mut text = String::new();
+    for sql in cases {
+        text += &format!("{sql}\n{}\n", graph(&inputs, sql).await);
+    }
+    assert_eq!(text.trim(), EXPECTED.trim(), "{text}");
+}
+
+const EXPECTED: &str = include_str!("explain.txt");
+
+#[tokio::test]
+async fn what_running_again_gives_is_said_honestly() {
+    let (one, two) = (inputs(1), inputs(2));
+    for (sql, alone, together) in [
+        ("select * from trips", Repeats::AnyOrder, Repeats::AnyOrder),
+        ("select 1", Repeats::Exactly, Repeats::Exactly),
+        (
+            "select fare, zone from trips order by fare, zone",
+            Repeats::Exactly,
+            Repeats::Exactly,
+        ),
+        (
+            "select fare, zone from trips order by fare",
+            Repeats::AnyOrder,
+            Repeats::AnyOrder,
+        ),
+        (
+            "select fare, zone from trips order by fare limit 3",
+            Repeats::Varies,
+            Repeats::Varies,
+        ),
+        (
+            "select fare from trips order by fare limit 3",
+            Repeats::Exactly,
+            Repeats::Exactly,
+        ),
+        (
+            "select fare from trips limit 3",
+            Repeats::Varies,
+            Repeats::Varies,
+        ),
+        (
+            "select zone, sum(fare) from trips group by zone",
+            Repeats::AnyOrder,
+            Repeats::AnyOrder,
+        ),
+        (
+            "select zone, avg(fare) from trips group by zone",
+            Repeats::Varies,
+            Repeats::Varies,
+        ),
+        (
+            "select array_agg(fare) from trips",
+            Repeats::Varies,
+            Repeats::Varies,
+        ),
+        (
+            "select random() from trips",
+            Repeats::Varies,
+            Repeats::Varies,
+        ),
+        (
+            "select rank() over (order by zone) from trips",
+            Repeats::AnyOrder,
+            Repeats::AnyOrder,
+        ),
+        (
+            "select fare, row_number() over (order by zone) from trips",
+            Repeats::Varies,
+            Repeats::Varies,
+        ),
+        (
+            "select t.fare from trips t join old o using (fare)",
+            Repeats::AnyOrder,
+            Repeats::AnyOrder,
+        ),
+    ] {
+        assert_eq!(graph(&one, sql).await.result().repeats, alone, "{sql}");
+        assert_eq!(graph(&two, sql).await.result().repeats, together, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn analyze_counts_rows_and_verbose_says_more() {
+    let inputs = inputs(2);
+    let graph = graph(
+        &inputs,
+        "select zone, count(*) from trips where fare < 5 group by zone",
+    )
+    .await;
+    let plan = Arc::clone(&graph.result().plan);
+    collect(plan, inputs.state.task_ctx()).await.unwrap();
+    let text = explain_analyze(&graph, false, ExplainFormat::Text);
+    assert!(
+        text.lines()
+            .any(|line| line.contains("where fare < 5") && line.contains("5 rows")),
+        "{text}"
+    );
+    assert!(
+        text.lines()
+            .all(|line| line.starts_with("stage") || line.contains(" ms")),
+        "{text}"
+    );
+    let verbose = explain(&graph, true, ExplainFormat::Text);
+    assert!(
+        verbose.contains("run again: unordered") && verbose.contains("FilterExec"),
+        "{verbose}"
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&explain_analyze(&graph, false, ExplainFormat::Json)).unwrap();
+    assert_eq!(json["stages"][0]["steps"]["measured"]["rows"], 2);
+    assert!(
+        "html"
+            .parse::<ExplainFormat>()
+            .unwrap_err()
+            .to_string()
+            .contains("yet")
+    );
+}
+
+#[tokio::test]
+async fn sums_that_share_an_argument_are_one_sum() {
+    let inputs = inputs(2);
+    let graph = graph(
+        &inputs,
+        "select sum(fare + 1) a, sum(fare + 2), sum(3 + fare) from trips",
+    )
+    .await;
+    let text = graph.to_string();
+    assert!(text.contains("partial: sum(fare), count(fare)"), "{text}");
+    let rows = collect(Arc::clone(&graph.result().plan), inputs.state.task_ctx())
+        .await
+        .unwrap();
+    let rows = arrow::util::pretty::pretty_format_batches(&rows)
+        .unwrap()
+        .to_string();
+    assert!(rows.contains("| 210 | 230 "), "{rows}");
+    assert!(rows.contains("sum(trips.fare + Int64(2))"), "{rows}");
+}
