@@ -1,0 +1,13 @@
+//! Running a graph of stages: the pool of threads that compute, budgets of memory and disk,
+//! cancellation and progress.
+//!
+//! This crate orders work; it never looks inside a batch and never plans.
+
+pub mod budget;
+pub mod pool;
+pub mod progress;
+pub mod run;
+
+pub use pool::CpuPool;
+pub use progress::{Counters, ScanTotals};
+pub use run::{Running, run};
