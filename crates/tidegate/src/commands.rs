@@ -1,0 +1,331 @@
+//! What each statement becomes: a query that runs a graph, or an effect on the session.
+
+mod write;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use futures::StreamExt;
+use tidegate_catalog::{Existing, Named};
+use tidegate_plan::sql::{self, Parsed, Show, Statement};
+use tidegate_plan::{ExplainFormat, StageGraph, explain, explain_analyze};
+
+use crate::convert;
+use crate::error::{Error, ErrorKind, Result};
+use crate::information;
+use crate::planner::{self, Planner};
+use crate::query::{BatchStream, Query, QueryKind, QueryState, Start};
+use crate::running;
+use crate::session::Session;
+use crate::tables;
+
+/// Plans a statement.
+pub(crate) async fn plan(session: &Session, parsed: Parsed) -> Result<Query> {
+    let place = parsed.clone();
+    let planned = planned(session, parsed).await;
+    planned.map_err(|error| convert::placed(error, &place))
+}
+
+async fn planned(session: &Session, parsed: Parsed) -> Result<Query> {
+    let planner = session.planner()?;
+    match parsed.statement.clone() {
+        Statement::Query(_) | Statement::Describe(_) | Statement::Summarize(_) => {
+            rows(session, &planner, &parsed).await
+        }
+        Statement::Show(Show::Columns(_)) => rows(session, &planner, &parsed).await,
+        Statement::Explain(explain) => self::explained(session, &planner, &parsed, &explain).await,
+        Statement::Copy(_) | Statement::Insert(_) | Statement::CreateTableAs(_) => {
+            write::plan(session, &planner, parsed).await
+        }
+        Statement::Show(show) => Ok(batch(session, shown(&planner, &show)?)),
+        Statement::CreateView(view) => create_view(session, &planner, &parsed, view).await,
+        Statement::CreateExternalTable(table) => create_external(session, &planner, table).await,
+        Statement::Drop(drop) => Ok(effect(session, move |session| dropped(session, &drop))),
+        Statement::Set(set) => Ok(effect(session, move |session| {
+            let changed = session.set(&set.name, &set.value.to_string());
+            changed.map_err(|error| Error {
+                span: error.span.or(set.span),
+                ..error
+            })
+        })),
+        Statement::Reset(name) => Ok(effect(session, move |session| reset(session, name))),
+    }
+}
+
+async fn rows(session: &Session, planner: &Planner, parsed: &Parsed) -> Result<Query> {
+    let (logical, notices) = planner.logical(parsed).await?;
+    let graph = planner.graph(logical, parsed).await?;
+    let state = QueryState::new(notices);
+    Ok(Query {
+        kind: QueryKind::Rows,
+        schema: graph.schema(),
+        explain: graph.to_string(),
+        start: run(session, planner, graph, parsed.clone()),
+        state,
+        timeout: planner.settings.timeout,
+        pool: session.pool()?,
+    })
+}
+
+/// Starts a graph: readers are attached, the plan runs on the session's threads.
+fn run(session: &Session, planner: &Planner, graph: StageGraph, parsed: Parsed) -> Start {
+    let session = session.clone();
+    let state = planner.state.clone();
+    Box::new(move |query: Arc<QueryState>| {
+        Box::pin(async move {
+            let graph = running::attach(&session, graph, &query)?;
+            let batches = running::start(&session, &state, &graph, &query)?;
+            let failed = move |error| convert::from_datafusion(error, Some(&parsed), Some(&state));
+            Ok(Box::pin(batches.map(move |batch| batch.map_err(&failed))) as BatchStream)
+        })
+    })
+}
+
+async fn explained(
+    session: &Session,
+    planner: &Planner,
+    parsed: &Parsed,
+    wanted: &sql::Explain,
+) -> Result<Query> {
+    let format = match &wanted.format {
+        Some(name) => name
+            .parse::<ExplainFormat>()
+            .map_err(|error| convert::from_plan(error, None, None))?,
+        None => ExplainFormat::default(),
+    };
+    let mut inner = parsed.clone();
+    inner.statement = wanted.statement.as_ref().clone();
+    let (graph, notices) = match planner::kind(&inner.statement) {
+        QueryKind::Write => write::graph(session, planner, &inner).await?,
+        QueryKind::Rows => {
+            let (logical, notices) = planner.logical(&inner).await?;
+            (planner.graph(logical, &inner).await?, notices)
+        }
+        QueryKind::Command => {
+            return Err(Error::new(
+                ErrorKind::Sql,
+                "unsupported",
+                format!("{} has no plan to explain", inner.statement.verb()),
+            ));
+        }
+    };
+    let verbose = wanted.verbose;
+    let text = explain(&graph, verbose, format);
+    if !wanted.analyze {
+        return Ok(batch(session, information::lines("plan", text.lines())?));
+    }
+    let (session_, state_) = (session.clone(), planner.state.clone());
+    let start: Start = Box::new(move |query: Arc<QueryState>| {
+        Box::pin(async move {
+            let graph = running::attach(&session_, graph, &query)?;
+            let mut batches = running::start(&session_, &state_, &graph, &query)?;
+            while let Some(batch) = batches.next().await {
+                batch.map_err(|error| {
+                    convert::from_datafusion(error, Some(&inner), Some(&state_))
+                })?;
+            }
+            let text = explain_analyze(&graph, verbose, format);
+            let batch = information::lines("plan", text.lines())?;
+            Ok(Box::pin(futures::stream::iter([Ok(batch)])) as BatchStream)
+        })
+    });
+    Ok(Query {
+        kind: QueryKind::Rows,
+        schema: information::lines("plan", std::iter::empty())?.schema(),
+        explain: text,
+        start,
+        state: QueryState::new(notices),
+        timeout: planner.settings.timeout,
+        pool: session.pool()?,
+    })
+}
+
+fn shown(planner: &Planner, show: &Show) -> Result<RecordBatch> {
+    match show {
+        Show::All => information::settings(&planner.settings.rows()),
+        Show::Setting(name) => {
+            let wanted = name.to_string();
+            let def = crate::Settings::definition(&wanted).map_err(|error| Error {
+                span: error.span.or(name.span.clone()),
+                ..error
+            })?;
+            let rows: Vec<_> = planner.settings.rows();
+            let row: Vec<_> = rows
+                .into_iter()
+                .filter(|row| row.name == def.name)
+                .collect();
+            information::settings(&row)
+        }
+        Show::Tables => information::tables(planner),
+        Show::Functions => {
+            let mut names: Vec<String> = planner.state.scalar_functions().keys().cloned().collect();
+            names.extend(planner.state.aggregate_functions().keys().cloned());
+            names.extend(planner.state.window_functions().keys().cloned());
+            names.sort();
+            names.dedup();
+            information::lines("function_name", names.iter().map(String::as_str))
+        }
+        Show::Columns(_) => Err(Error::new(
+            ErrorKind::Bug,
+            "defect",
+            "SHOW COLUMNS was not planned",
+        )),
+    }
+}
+
+async fn create_view(
+    session: &Session,
+    planner: &Planner,
+    parsed: &Parsed,
+    view: sql::CreateView,
+) -> Result<Query> {
+    // Planned once now, so that a view that cannot work is refused where it is written.
+    planner.logical(parsed).await?;
+    let existing = existing(view.or_replace, view.if_not_exists);
+    let text = match view.columns.as_slice() {
+        [] => view.text,
+        columns => renamed(&view.text, columns),
+    };
+    Ok(effect(session, move |session| {
+        let named = Named::View { sql: text };
+        let catalog = &session.inner.catalog;
+        catalog
+            .register(&view.name.to_string(), named, existing)
+            .map_err(convert::from_catalog)
+            .map_err(|error| Error {
+                span: view.name.span,
+                ..error
+            })
+    }))
+}
+
+/// The text of a view whose columns have new names.
+fn renamed(text: &str, columns: &[String]) -> String {
+    let names: Vec<String> = columns
+        .iter()
+        .map(|name| format!("\"{}\"", name.replace('"', "\"\"")))
+        .collect();
+    format!("SELECT * FROM ({text}) AS _v ({})", names.join(", "))
+}
+
+async fn create_external(
+    session: &Session,
+    planner: &Planner,
+    table: sql::CreateExternalTable,
+) -> Result<Query> {
+    let options = tables::external(&table)?;
+    // Opened once now, so that a table that cannot be read is refused where it is written.
+    let catalog = planner.catalog.clone();
+    catalog
+        .resolve_path(&table.location, &options)
+        .await
+        .map_err(convert::from_catalog)
+        .map_err(|error| Error {
+            span: error.span.or(table.name.span.clone()),
+            ..error
+        })?;
+    let existing = existing(table.or_replace, table.if_not_exists);
+    Ok(effect(session, move |session| {
+        let named = Named::Files {
+            path: table.location,
+            options,
+        };
+        let catalog = &session.inner.catalog;
+        catalog
+            .register(&table.name.to_string(), named, existing)
+            .map_err(convert::from_catalog)
+            .map_err(|error| Error {
+                span: table.name.span,
+                ..error
+            })
+    }))
+}
+
+pub(crate) fn existing(or_replace: bool, if_not_exists: bool) -> Existing {
+    match (or_replace, if_not_exists) {
+        (true, _) => Existing::Replace,
+        (_, true) => Existing::Keep,
+        _ => Existing::Error,
+    }
+}
+
+fn dropped(session: &Session, drop: &sql::Drop) -> Result<()> {
+    let catalog = &session.inner.catalog;
+    for name in &drop.names {
+        let place = |error| Error {
+            span: name.span.clone(),
+            ..convert::from_catalog(error)
+        };
+        let found = match catalog.look_up(&name.to_string()) {
+            Ok(found) => found,
+            Err(_) if drop.if_exists => continue,
+            Err(error) => return Err(place(error)),
+        };
+        let is_view = matches!(found.named, Named::View { .. });
+        if is_view != drop.view {
+            let (is, use_) = match is_view {
+                true => ("view", "DROP VIEW"),
+                false => ("table", "DROP TABLE"),
+            };
+            return Err(
+                Error::new(ErrorKind::Sql, "wrong_kind", format!("`{name}` is a {is}"))
+                    .with_hint(format!("use {use_}"))
+                    .at(&name.span),
+            );
+        }
+        catalog.deregister(&found.name).map_err(place)?;
+    }
+    Ok(())
+}
+
+fn reset(session: &Session, name: Option<sql::Name>) -> Result<()> {
+    match name {
+        Some(name) => session.reset(&name.to_string()).map_err(|error| Error {
+            span: error.span.or(name.span),
+            ..error
+        }),
+        None => crate::Settings::definitions()
+            .iter()
+            .filter(|def| def.session)
+            .try_for_each(|def| session.reset(def.name)),
+    }
+}
+
+/// A statement that changes the session when it runs and gives no rows.
+fn effect(
+    session: &Session,
+    change: impl FnOnce(&Session) -> Result<()> + Send + 'static,
+) -> Query {
+    let changed = session.clone();
+    let start: Start = Box::new(move |_| {
+        Box::pin(async move {
+            change(&changed)?;
+            Ok(Box::pin(futures::stream::empty()) as BatchStream)
+        })
+    });
+    simple(session, QueryKind::Command, information::nothing(), start)
+}
+
+/// A result that is known already.
+fn batch(session: &Session, batch: RecordBatch) -> Query {
+    let schema = batch.schema();
+    let start: Start = Box::new(move |_| {
+        Box::pin(async move { Ok(Box::pin(futures::stream::iter([Ok(batch)])) as BatchStream) })
+    });
+    simple(session, QueryKind::Rows, schema, start)
+}
+
+fn simple(session: &Session, kind: QueryKind, schema: SchemaRef, start: Start) -> Query {
+    Query {
+        kind,
+        schema,
+        explain: String::new(),
+        start,
+        state: QueryState::new(vec![]),
+        timeout: None,
+        pool: session
+            .pool()
+            .expect("a statement was planned, so the threads run"),
+    }
+}

@@ -1,0 +1,56 @@
+//! Tidegate, embedded: SQL over directories of Parquet and CSV in a Rust program.
+//!
+//! This crate owns the public API: [`Session`], [`Query`], [`Settings`] and [`Error`]. It knows
+//! nothing of file formats, operators or printing; those live in the crates below it, and an
+//! embedding program names none of them.
+//!
+//! ```
+//! # fn main() -> Result<(), tidegate::Error> {
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let session = tidegate::Session::builder().build()?;
+//! let batches = session.sql("SELECT 40 + 2 AS answer").await?.collect().await?;
+//! assert_eq!(batches[0].num_rows(), 1);
+//! # Ok(())
+//! # })
+//! # }
+//! ```
+
+mod commands;
+mod convert;
+mod doctor;
+mod error;
+pub mod extend;
+mod information;
+mod inspect;
+mod notice;
+mod planner;
+mod progress;
+mod query;
+mod running;
+mod script;
+mod session;
+mod settings;
+mod tables;
+pub mod write;
+
+pub use arrow;
+pub use datafusion::DATAFUSION_VERSION;
+pub use datafusion::scalar::ScalarValue as Value;
+pub use error::{Error, ErrorKind, Result};
+pub use inspect::Report;
+pub use notice::{Notice, NoticeKind};
+pub use progress::Progress;
+pub use query::{Query, QueryHandle, QueryKind, RowStream};
+pub use script::{Script, Statement};
+pub use session::{Clock, Session, SessionBuilder, TableInfo, TableKind};
+pub use settings::{
+    Origin, SettingDef, SettingRow, Settings, format_bytes, format_duration, parse_bytes,
+    parse_duration,
+};
+pub use tidegate_catalog::Section;
+pub use tidegate_plan::sql::sql_name as type_name;
+
+/// What plans and stored results are compatible with: two builds of one id read each other's.
+pub const fn compat_id() -> &'static str {
+    "1"
+}

@@ -1,0 +1,420 @@
+//! A session: settings, tables, views, functions and stores, and the way from SQL to a [`Query`].
+
+mod builder;
+
+use std::path::Path;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::{TableFunctionImpl, TableProvider};
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+use object_store::ObjectStore;
+use parking_lot::{Mutex, RwLock};
+use tidegate_catalog::{Catalog, Existing, Named, Place};
+use tidegate_checkpoint::temp::TempRoot;
+use tidegate_operators::rejects::{Limits, RejectLog};
+use tidegate_operators::source::ScanAccess;
+use tidegate_plan::sql::{self, Parsed};
+use tidegate_plan::{PlanSettings, Registry, session_state};
+use tidegate_runtime::CpuPool;
+
+use crate::Value;
+use crate::commands;
+use crate::convert;
+use crate::error::{Error, ErrorKind, Result};
+use crate::notice::Notice;
+use crate::planner::{self, Planner};
+use crate::query::Query;
+use crate::script::{Script, Statement};
+use crate::settings::{Origin, SettingRow, Settings};
+use crate::write::OutputFile;
+
+pub use builder::{Clock, SessionBuilder};
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableKind {
+    /// Files, or a table of the embedding program.
+    Table,
+    /// A query.
+    View,
+}
+
+/// One line of `SHOW TABLES`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableInfo {
+    /// The name it is registered under.
+    pub name: String,
+    /// What it is.
+    pub kind: TableKind,
+    /// The path or the text of the view; empty for tables of the embedding program.
+    pub location: String,
+}
+
+/// What the clones of a session share.
+pub(crate) struct Inner {
+    pub(crate) settings: RwLock<Settings>,
+    pub(crate) catalog: Catalog,
+    pub(crate) runtime: Arc<RuntimeEnv>,
+    pub(crate) temp: Arc<TempRoot>,
+    /// Footers that were read and the limits of scans.
+    pub(crate) scan: ScanAccess,
+    pub(crate) place: Place,
+    /// Tables that CREATE TABLE AS made in the private directory.
+    pub(crate) tables_made: AtomicUsize,
+    registry: RwLock<Registry>,
+    parameters: RwLock<sql::Parameters>,
+    rejects: Mutex<Arc<RejectLog>>,
+    pool: OnceLock<CpuPool>,
+    clock: Clock,
+    seed: u64,
+    user: String,
+}
+
+/// The engine, embedded. Cheap to clone; clones share everything.
+///
+/// Queries compute on threads of the session's own, so it works from any async runtime and, with
+/// [`Session::block_on`], from none. It may be dropped inside async code.
+///
+/// ```
+/// # fn main() -> Result<(), tidegate::Error> {
+/// let session = tidegate::Session::builder().build()?;
+/// let query = session.block_on(session.sql("SELECT 1 AS one"))?;
+/// assert_eq!(query.schema().field(0).name(), "one");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Session {
+    pub(crate) inner: Arc<Inner>,
+}
+
+impl Session {
+    /// Starts making a session.
+    pub fn builder() -> SessionBuilder {
+        SessionBuilder::default()
+    }
+
+    /// Plans one statement. Nothing has run when this returns.
+    pub async fn sql(&self, text: &str) -> Result<Query> {
+        let parsed = planner::one(self.parse(text)?)?;
+        self.plan(parsed).await
+    }
+
+    /// Splits a text into statements. Spans of errors count from the start of the whole text.
+    pub fn script(&self, text: &str) -> Result<Script> {
+        let statements = self.parse(text)?.into_iter().map(Statement::new).collect();
+        Ok(Script { statements })
+    }
+
+    /// Plans a statement of a script.
+    pub async fn statement(&self, statement: &Statement) -> Result<Query> {
+        self.plan(statement.parsed.clone()).await
+    }
+
+    /// Runs a future of this library to its end on a thread without an async runtime.
+    ///
+    /// # Panics
+    ///
+    /// Inside async code, where it would block the caller's runtime.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        match self.pool() {
+            Ok(pool) => pool.handle().block_on(future),
+            Err(_) => futures::executor::block_on(future),
+        }
+    }
+
+    /// Ends what still runs in this session and all its clones, and waits until the work has let
+    /// go of its staged and temporary files; calls to the system that take longer than `wait` are
+    /// left behind. Call it before the process ends: what is left then, only the next use removes.
+    ///
+    /// ```
+    /// let session = tidegate::Session::builder().build()?;
+    /// session.close(std::time::Duration::from_secs(2));
+    /// # Ok::<(), tidegate::Error>(())
+    /// ```
+    pub fn close(self, wait: std::time::Duration) {
+        if let Some(pool) = self.inner.pool.get() {
+            pool.stop(wait);
+        }
+    }
+
+    /// Binds `$name` (and `$1` under the name `1`) for the statements that follow.
+    pub fn set_param(&self, name: &str, value: Value) {
+        let name = name.trim_start_matches('$').to_string();
+        self.inner.parameters.write().insert(name, value);
+    }
+
+    /// The parameters that are bound, by name.
+    pub fn params(&self) -> Vec<(String, Value)> {
+        let parameters = self.inner.parameters.read();
+        let mut bound: Vec<_> = parameters
+            .iter()
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
+        bound.sort_by(|a, b| a.0.cmp(&b.0));
+        bound
+    }
+
+    /// Changes a setting, as `SET name = value` does.
+    pub fn set(&self, name: &str, value: &str) -> Result<()> {
+        let def = Settings::definition(name)?;
+        if !def.session {
+            return Err(Error::new(
+                ErrorKind::Usage,
+                "fixed_setting",
+                format!("setting `{}` is fixed when a session starts", def.name),
+            )
+            .with_hint(format!(
+                "start with --{} or {} in the environment",
+                def.name.replace('_', "-"),
+                format!("TIDEGATE_{}", def.name).to_ascii_uppercase()
+            )));
+        }
+        self.inner
+            .settings
+            .write()
+            .set(name, value, Origin::Session)
+    }
+
+    /// Puts a setting back to its default, as `RESET name` does.
+    pub fn reset(&self, name: &str) -> Result<()> {
+        if Settings::definition(name)?.session {
+            return self.inner.settings.write().reset(name);
+        }
+        self.set(name, "")
+    }
+
+    /// A copy of the settings as they are now.
+    pub fn settings(&self) -> Settings {
+        self.inner.settings.read().clone()
+    }
+
+    /// All settings with value and origin.
+    pub fn setting_rows(&self) -> Vec<SettingRow> {
+        self.inner.settings.read().rows()
+    }
+
+    /// Registers every file and sub-directory of a directory as a table; returns their names and
+    /// what was left out.
+    pub async fn open_directory(&self, directory: &str) -> Result<(Vec<String>, Vec<Notice>)> {
+        let registered = self
+            .inner
+            .catalog
+            .register_directory(directory)
+            .map_err(convert::from_catalog)?;
+        Ok((
+            registered.names,
+            registered.notices.into_iter().map(Notice::info).collect(),
+        ))
+    }
+
+    /// Registers a file, directory, glob or URL under a name, as `CREATE EXTERNAL TABLE` does.
+    pub async fn register_path(&self, name: &str, path: &str) -> Result<()> {
+        let named = Named::Files {
+            path: path.to_string(),
+            options: Default::default(),
+        };
+        let catalog = self.inner.catalog.clone();
+        catalog
+            .register(name, named, Existing::Replace)
+            .map_err(convert::from_catalog)
+    }
+
+    /// Starts a file that appears whole or not at all, where the sandbox allows it.
+    pub fn output_file(&self, path: &Path) -> Result<OutputFile> {
+        let access = self.inner.catalog.access();
+        access.check_write(path).map_err(convert::from_catalog)?;
+        OutputFile::create(path)
+    }
+
+    /// The tables and views, by name.
+    pub fn tables(&self) -> Vec<TableInfo> {
+        let catalog = &self.inner.catalog;
+        let found = catalog
+            .table_names()
+            .into_iter()
+            .filter_map(|name| catalog.look_up(&name).ok());
+        found
+            .map(|found| {
+                let (kind, location) = match found.named {
+                    Named::Files { path, .. } => (TableKind::Table, path),
+                    Named::Provider(_) => (TableKind::Table, String::new()),
+                    Named::View { sql } => (TableKind::View, sql),
+                };
+                TableInfo {
+                    name: found.name,
+                    kind,
+                    location,
+                }
+            })
+            .collect()
+    }
+
+    /// The columns of a table, a view or a path.
+    pub async fn columns(&self, table: &str) -> Result<SchemaRef> {
+        let known = self.inner.catalog.look_up(table).is_ok();
+        let from = match known {
+            true => format!("\"{}\"", table.replace('"', "\"\"")),
+            false => format!("'{}'", table.replace('\'', "''")),
+        };
+        Ok(self
+            .sql(&format!("SELECT * FROM {from} LIMIT 0"))
+            .await?
+            .schema())
+    }
+
+    /// The names of all functions, for completion.
+    pub fn functions(&self) -> Vec<String> {
+        let registry = self.inner.registry.read();
+        let scalars = registry.scalars().map(|f| f.name().to_string());
+        let aggregates = registry.aggregates().map(|f| f.name().to_string());
+        let windows = registry.windows().map(|f| f.name().to_string());
+        let mut names: Vec<String> = scalars.chain(aggregates).chain(windows).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Registers a table of the embedding program; one that it registered before is replaced.
+    pub fn register_table(&self, name: &str, table: Arc<dyn TableProvider>) -> Result<()> {
+        self.inner
+            .catalog
+            .register(name, Named::Provider(table), Existing::Replace)
+            .map_err(convert::from_catalog)
+    }
+
+    /// Registers batches in memory as a table. All need the same columns.
+    pub fn register_batches(
+        &self,
+        name: &str,
+        schema: SchemaRef,
+        batches: Vec<RecordBatch>,
+    ) -> Result<()> {
+        let table = datafusion::datasource::MemTable::try_new(schema, vec![batches])
+            .map_err(|error| convert::from_datafusion(error, None, None))?;
+        self.register_table(name, Arc::new(table))
+    }
+
+    /// Forgets a table or view. No file is touched.
+    pub fn deregister(&self, name: &str) -> Result<()> {
+        let forgotten = self.inner.catalog.deregister(name);
+        forgotten.map(|_| ()).map_err(convert::from_catalog)
+    }
+
+    /// Registers a scalar function.
+    pub fn register_udf(&self, function: ScalarUDF) {
+        self.inner.registry.write().add_scalar(Arc::new(function));
+    }
+
+    /// Registers an aggregate function.
+    pub fn register_udaf(&self, function: AggregateUDF) {
+        self.inner
+            .registry
+            .write()
+            .add_aggregate(Arc::new(function));
+    }
+
+    /// Registers a window function.
+    pub fn register_udwf(&self, function: WindowUDF) {
+        self.inner.registry.write().add_window(Arc::new(function));
+    }
+
+    /// Registers a table function, to be called in FROM.
+    pub fn register_table_function(&self, name: &str, function: Arc<dyn TableFunctionImpl>) {
+        self.inner
+            .registry
+            .write()
+            .add_table_function(name, function);
+    }
+
+    /// Registers an object store for URLs of this scheme and host, such as `s3://bucket`.
+    pub fn register_object_store(&self, url: &str, store: Arc<dyn ObjectStore>) -> Result<()> {
+        let invalid =
+            |error: datafusion::error::DataFusionError| convert::from_datafusion(error, None, None);
+        let parsed =
+            datafusion::datasource::object_store::ObjectStoreUrl::parse(url).map_err(invalid)?;
+        self.inner
+            .runtime
+            .register_object_store(parsed.as_ref(), store);
+        Ok(())
+    }
+
+    fn parse(&self, text: &str) -> Result<Vec<Parsed>> {
+        let limits = {
+            let settings = self.inner.settings.read();
+            sql::Limits {
+                bytes_max: settings.sql_bytes as usize,
+                tokens_max: settings.sql_tokens_max,
+                nesting_max: settings.sql_nesting_max,
+            }
+        };
+        sql::parse_script_within(text, &limits).map_err(convert::from_sql)
+    }
+
+    async fn plan(&self, parsed: Parsed) -> Result<Query> {
+        let pool = self.pool()?;
+        let session = self.clone();
+        let planned = async move { commands::plan(&session, parsed).await };
+        match pool.run(planned).await {
+            Ok(query) => query,
+            Err(panicked) => Err(Error::new(ErrorKind::Bug, "panic", panicked.to_string())),
+        }
+    }
+
+    pub(crate) fn pool(&self) -> Result<CpuPool> {
+        if let Some(pool) = self.inner.pool.get() {
+            return Ok(pool.clone());
+        }
+        let threads = self.inner.settings.read().threads;
+        let pool = CpuPool::new(threads).map_err(|error| {
+            Error::new(
+                ErrorKind::Limit,
+                "threads",
+                format!("cannot start threads: {error}"),
+            )
+        })?;
+        Ok(self.inner.pool.get_or_init(|| pool).clone())
+    }
+
+    /// A snapshot of the session to plan one statement with.
+    pub(crate) fn planner(&self) -> Result<Planner> {
+        let settings = self.settings();
+        let threads = self.pool()?.threads();
+        let plan_settings = Arc::new(PlanSettings {
+            partitions: match settings.partitions {
+                0 => threads,
+                given => given,
+            },
+            batch_rows: settings.batch_rows,
+            time_zone: settings.time_zone.clone(),
+            seed: self.inner.seed,
+            user: self.inner.user.clone(),
+            ..PlanSettings::at((self.inner.clock)())
+        });
+        let registry = self.inner.registry.read();
+        let state = session_state(&plan_settings, Arc::clone(&self.inner.runtime), &registry);
+        Ok(Planner {
+            catalog: self.inner.catalog.clone(),
+            settings,
+            plan_settings,
+            state,
+            parameters: self.inner.parameters.read().clone(),
+            rejects: Arc::clone(&self.inner.rejects.lock()),
+        })
+    }
+
+    /// A fresh log for the rows that a statement rejects; the table `reject_rows` shows it.
+    pub(crate) fn new_rejects(&self) -> Arc<RejectLog> {
+        let limits = Limits {
+            rows_max: self.inner.settings.read().reject_limit,
+            ..Limits::default()
+        };
+        let log = Arc::new(RejectLog::new(limits));
+        *self.inner.rejects.lock() = Arc::clone(&log);
+        log
+    }
+}

@@ -1,0 +1,285 @@
+//! What the tables of a statement are: names, views, paths and reader calls become providers.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::datatypes::Field;
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::ViewTable;
+use tidegate_catalog::{FilesTable, Named, ReaderOptions, Value};
+use tidegate_plan::sql::{self, Argument, Statement, TableRef, TableRefKind};
+
+use crate::convert;
+use crate::error::{Error, ErrorKind, Result};
+use crate::information;
+use crate::notice::Notice;
+use crate::planner::Planner;
+
+/// Views inside views inside views: deeper ones are refused, so that a view of itself is too.
+const VIEW_DEPTH_MAX: usize = 32;
+
+/// The tables of a statement by key, and what was noticed while they were opened.
+#[derive(Default)]
+pub(crate) struct Tables {
+    pub(crate) providers: HashMap<String, Arc<dyn TableProvider>>,
+    pub(crate) notices: Vec<Notice>,
+}
+
+impl Tables {
+    /// Opens everything a statement reads.
+    pub(crate) async fn of(
+        planner: &Planner,
+        references: &[TableRef],
+        depth: usize,
+    ) -> Result<Self> {
+        let mut tables = Tables::default();
+        for reference in references {
+            let provider = tables
+                .open(planner, reference, depth)
+                .await
+                .map_err(|error| at(error, &reference.span))?;
+            tables.providers.insert(reference.key.clone(), provider);
+        }
+        Ok(tables)
+    }
+
+    async fn open(
+        &mut self,
+        planner: &Planner,
+        reference: &TableRef,
+        depth: usize,
+    ) -> Result<Arc<dyn TableProvider>> {
+        match &reference.kind {
+            TableRefKind::Path(path) => self.files(planner, path, &ReaderOptions::default()).await,
+            TableRefKind::Reader {
+                function,
+                arguments,
+            } => {
+                let (paths, options) = reader(function, arguments)?;
+                let [path] = paths.as_slice() else {
+                    return self.several(planner, &paths, &options).await;
+                };
+                self.files(planner, path, &options).await
+            }
+            TableRefKind::Name(name) => match (name.schema(), name.table()) {
+                (Some(schema), table) if schema.eq_ignore_ascii_case("information_schema") => {
+                    information::table(planner, table)
+                }
+                (Some(schema), _) if !schema.eq_ignore_ascii_case("public") => Err(Error::new(
+                    ErrorKind::Sql,
+                    "unknown_table",
+                    format!("there is no schema `{schema}`"),
+                )
+                .with_hint(format!(
+                    "tables have names of one part; a path is written in single quotes: '{schema}.{}'",
+                    name.table()
+                ))),
+                (_, table) => self.named(planner, table, depth).await,
+            },
+        }
+    }
+
+    async fn named(
+        &mut self,
+        planner: &Planner,
+        name: &str,
+        depth: usize,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let found = match planner.catalog.look_up(name) {
+            Ok(found) => found,
+            Err(error) => {
+                return information::session_table(planner, name)
+                    .ok_or_else(|| convert::from_catalog(error));
+            }
+        };
+        match found.named {
+            Named::Files { path, options } => self.files(planner, &path, &options).await,
+            Named::Provider(provider) => Ok(provider),
+            Named::View { sql } => self.view(planner, &found.name, sql, depth).await,
+        }
+    }
+
+    async fn view(
+        &mut self,
+        planner: &Planner,
+        name: &str,
+        text: String,
+        depth: usize,
+    ) -> Result<Arc<dyn TableProvider>> {
+        if depth >= VIEW_DEPTH_MAX {
+            return Err(Error::new(
+                ErrorKind::Sql,
+                "limit",
+                format!(
+                    "view `{name}` reads views more than {VIEW_DEPTH_MAX} deep, perhaps itself"
+                ),
+            ));
+        }
+        let inside = |error: Error| Error {
+            message: format!("view `{name}`: {}", error.message),
+            span: None,
+            ..error
+        };
+        let (plan, notices) = Box::pin(planner.view_plan(&text, depth + 1))
+            .await
+            .map_err(inside)?;
+        self.notices.extend(notices);
+        Ok(Arc::new(ViewTable::new(plan, Some(text))))
+    }
+
+    async fn files(
+        &mut self,
+        planner: &Planner,
+        path: &str,
+        options: &ReaderOptions,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let table = planner
+            .catalog
+            .resolve_path(path, options)
+            .await
+            .map_err(convert::from_catalog)?;
+        self.notices.extend(notices(&table));
+        Ok(table)
+    }
+
+    /// `read_csv(['a.csv', 'b.csv'])`: one table over all of them, as a union by name.
+    async fn several(
+        &mut self,
+        planner: &Planner,
+        paths: &[String],
+        options: &ReaderOptions,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let table = planner
+            .catalog
+            .resolve_paths(paths, options)
+            .await
+            .map_err(convert::from_catalog)?;
+        self.notices.extend(notices(&table));
+        Ok(table)
+    }
+}
+
+fn notices(table: &FilesTable) -> impl Iterator<Item = Notice> + '_ {
+    table.notices().iter().cloned().map(Notice::info)
+}
+
+fn at(error: Error, span: &Option<Range<usize>>) -> Error {
+    Error {
+        span: error.span.or_else(|| span.clone()),
+        ..error
+    }
+}
+
+/// The paths and options of a reader call.
+fn reader(function: &str, arguments: &[Argument]) -> Result<(Vec<String>, ReaderOptions)> {
+    let mut paths = Vec::new();
+    let mut named = Vec::new();
+    for argument in arguments {
+        match (&argument.name, &argument.value) {
+            (Some(name), _) => named.push((name.as_str(), argument)),
+            (None, sql::Value::Text(path)) => paths.push(path.clone()),
+            (None, sql::Value::List(list)) => paths.extend(list.iter().map(ToString::to_string)),
+            (None, _) => {
+                return Err(Error::new(
+                    ErrorKind::Sql,
+                    "type_mismatch",
+                    format!("`{function}` takes a path in single quotes, or a list of paths"),
+                ));
+            }
+        }
+    }
+    if paths.is_empty() {
+        return Err(Error::new(
+            ErrorKind::Sql,
+            "invalid",
+            format!("`{function}` needs a path"),
+        ));
+    }
+    let mut options = ReaderOptions::default();
+    let format = function
+        .strip_prefix("read_")
+        .map(|rest| rest.trim_end_matches("_auto"))
+        .unwrap_or(function);
+    options
+        .set("format", Value::Text(format.to_string()))
+        .map_err(convert::from_catalog)?;
+    for (name, argument) in named {
+        options
+            .set(name, value(&argument.value))
+            .map_err(|error| at(convert::from_catalog(error), &argument.span))?;
+    }
+    Ok((paths, options))
+}
+
+/// The options of CREATE EXTERNAL TABLE.
+fn options(format: Option<&str>, arguments: &[Argument]) -> Result<ReaderOptions> {
+    let mut options = ReaderOptions::default();
+    if let Some(format) = format {
+        options
+            .set("format", Value::Text(format.to_string()))
+            .map_err(convert::from_catalog)?;
+    }
+    for argument in arguments {
+        let name = argument.name.as_deref().unwrap_or_default();
+        // DataFusion's spelling: 'format.has_header' and the like.
+        let bare = match name.strip_prefix("format.").unwrap_or(name) {
+            "has_header" => "header",
+            "delimiter" => "delim",
+            other => other,
+        };
+        options
+            .set(bare, value(&argument.value))
+            .map_err(|error| at(convert::from_catalog(error), &argument.span))?;
+    }
+    Ok(options)
+}
+
+/// How CREATE EXTERNAL TABLE says its files are read.
+pub(crate) fn external(table: &sql::CreateExternalTable) -> Result<ReaderOptions> {
+    let mut options = options(table.format.as_deref(), &table.options)?;
+    options.columns = table
+        .columns
+        .iter()
+        .map(|column| Field::new(&column.name, column.data_type.clone(), true))
+        .collect();
+    for (name, data_type) in &table.partition_by {
+        let declared = table.columns.iter().find(|column| column.name == *name);
+        let data_type = data_type
+            .clone()
+            .or(declared.map(|column| column.data_type.clone()));
+        if let Some(data_type) = data_type {
+            options.partition_types.push((name.clone(), data_type));
+        }
+        options.columns.retain(|field| field.name() != name);
+    }
+    Ok(options)
+}
+
+fn value(value_: &sql::Value) -> Value {
+    match value_ {
+        sql::Value::Null => Value::Null,
+        sql::Value::Boolean(yes) => Value::Bool(*yes),
+        sql::Value::Number(text) => match (text.parse::<i64>(), text.parse::<f64>()) {
+            (Ok(whole), _) => Value::Int(whole),
+            (_, Ok(number)) => Value::Float(number),
+            _ => Value::Text(text.clone()),
+        },
+        sql::Value::Text(text) => Value::Text(text.clone()),
+        sql::Value::List(list) => Value::List(list.iter().map(value).collect()),
+        sql::Value::Map(map) => {
+            Value::Map(map.iter().map(|(key, v)| (key.clone(), value(v))).collect())
+        }
+    }
+}
+
+/// What a statement reads, without repeats.
+pub(crate) fn references(statement: &Statement) -> Vec<TableRef> {
+    let mut seen = Vec::new();
+    for reference in sql::references(statement) {
+        if !seen.contains(&reference) {
+            seen.push(reference);
+        }
+    }
+    seen
+}
