@@ -1,0 +1,163 @@
+//! The two streams of the process. Everything that is printed goes through here: data to standard
+//! output, everything else to standard error, colour only where a person sees it.
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+
+use tidegate::Settings;
+
+/// Bytes that are gathered before they are written to standard output.
+const STDOUT_BUFFER_BYTES: usize = 64 << 10;
+/// The width that is taken when a terminal does not tell its own.
+const DEFAULT_WIDTH: usize = 80;
+
+/// `auto`, `always` or `never`, as the settings of the shell have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    /// When a person looks at it.
+    Auto,
+    /// In any case.
+    Always,
+    /// In no case.
+    Never,
+}
+
+impl When {
+    fn of(settings: &Settings, name: &str) -> Self {
+        match settings.get(name).as_deref() {
+            Ok("always") => When::Always,
+            Ok("never") => When::Never,
+            _ => When::Auto,
+        }
+    }
+
+    fn decide(self, auto: bool) -> bool {
+        match self {
+            When::Auto => auto,
+            When::Always => true,
+            When::Never => false,
+        }
+    }
+}
+
+/// How much is said on standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Loudness {
+    /// Errors only.
+    Quiet,
+    /// Errors, warnings, notes and counts.
+    Normal,
+    /// Timing, too.
+    Verbose,
+}
+
+/// How errors are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ErrorForm {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is known of the two streams, decided once.
+#[derive(Debug, Clone)]
+pub(crate) struct Console {
+    /// Whether standard output is a terminal.
+    pub(crate) stdout_terminal: bool,
+    /// Whether data on standard output may be coloured.
+    pub(crate) stdout_color: bool,
+    /// Whether messages on standard error may be coloured.
+    pub(crate) stderr_color: bool,
+    /// Whether the progress of a query is shown.
+    pub(crate) progress: bool,
+    /// How much is said on standard error.
+    pub(crate) loudness: Loudness,
+    /// How errors are written.
+    pub(crate) errors: ErrorForm,
+}
+
+impl Console {
+    /// Looks at the streams, the environment and the settings.
+    pub(crate) fn new(settings: &Settings, loudness: Loudness, errors: ErrorForm) -> Self {
+        let stdout_terminal = io::stdout().is_terminal();
+        let stderr_terminal = io::stderr().is_terminal();
+        let color = When::of(settings, "color");
+        let colorful = !is_set("NO_COLOR") && !is_dumb();
+        let progress = stderr_terminal && !is_dumb() && loudness > Loudness::Quiet;
+        Self {
+            stdout_color: color.decide(stdout_terminal && colorful),
+            stderr_color: color.decide(stderr_terminal && colorful) && errors == ErrorForm::Text,
+            progress: When::of(settings, "progress").decide(progress && errors == ErrorForm::Text),
+            stdout_terminal,
+            loudness,
+            errors,
+        }
+    }
+
+    /// Writes a line to standard error.
+    pub(crate) fn message(&self, line: &str) {
+        message(line);
+    }
+
+    /// Writes text that overwrites itself to standard error, without a new line.
+    pub(crate) fn transient(&self, text: &str) {
+        let mut stderr = io::stderr().lock();
+        let _ = write!(stderr, "{text}").and_then(|()| stderr.flush());
+    }
+
+    /// A count or another remark that `-q` silences.
+    pub(crate) fn remark(&self, line: &str) {
+        if self.loudness >= Loudness::Normal && self.errors == ErrorForm::Text {
+            self.message(line);
+        }
+    }
+
+    /// The columns of the terminal that standard output is, or of standard error if that is one.
+    pub(crate) fn width(&self) -> usize {
+        let size = rustix::termios::tcgetwinsize(io::stdout())
+            .or_else(|_| rustix::termios::tcgetwinsize(io::stderr()));
+        let told = size.map(|size| usize::from(size.ws_col)).unwrap_or(0);
+        let named = || std::env::var("COLUMNS").ok()?.parse().ok();
+        match told {
+            0 => named().filter(|width| *width > 0).unwrap_or(DEFAULT_WIDTH),
+            width => width,
+        }
+    }
+}
+
+/// Writes a line to standard error. A message that cannot be written is lost: there is no better
+/// place to say so.
+pub(crate) fn message(line: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = writeln!(stderr, "{line}");
+}
+
+/// A buffered writer to standard output that reports every failure.
+pub(crate) fn stdout() -> BufWriter<Stdout> {
+    BufWriter::with_capacity(STDOUT_BUFFER_BYTES, Stdout)
+}
+
+/// Standard output without the line buffer of the standard library's own.
+pub(crate) struct Stdout;
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::retry_on_intr(|| {
+            rustix::io::write(io::stdout(), bytes)
+        })?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Whether an environment variable has a value that is not empty.
+pub(crate) fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| !value.is_empty())
+}
+
+/// Whether the terminal understands no control sequences.
+pub(crate) fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}

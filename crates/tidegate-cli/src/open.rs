@@ -1,0 +1,102 @@
+//! Makes the session of a call: settings, tables and views of the configuration, paths, parameters.
+
+use std::path::Path;
+
+use tidegate::{Error, Session};
+
+use crate::call::{Call, Task};
+use crate::config::Config;
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::report;
+use crate::stdin::{self, Use};
+
+/// The sub-commands, for a path that was meant to be one.
+const VERBS: &[&str] = &["inspect", "doctor", "config", "completions", "man"];
+
+/// Makes the session.
+pub(crate) async fn session(
+    call: &Call,
+    config: &Config,
+    console: &Console,
+) -> Result<Session, Failure> {
+    let used_for = match &call.task {
+        Task::Run(run) if !run.reads_stdin => Use::Data,
+        Task::Examine(_) => Use::Data,
+        _ => Use::Sql,
+    };
+    let session = Session::builder()
+        .settings(config.settings.clone())
+        .stdin(stdin::spool(&config.settings, used_for))
+        .build()?;
+    for (name, path) in &config.tables {
+        let made = session.register_path(name, path).await;
+        made.map_err(|error| configured("table", name, error))?;
+    }
+    for path in &call.paths {
+        register(&session, path, console).await?;
+    }
+    for (name, query) in &config.views {
+        let made = create_view(&session, name, query).await;
+        made.map_err(|error| configured("view", name, error))?;
+    }
+    for (name, value) in &call.params {
+        session.set_param(name, value.clone());
+    }
+    Ok(session)
+}
+
+/// Makes the files of a directory tables, or a file a table named by the start of its name.
+async fn register(session: &Session, path: &Path, console: &Console) -> Result<(), Failure> {
+    let Some(text) = path.to_str() else {
+        let message = format!("the path `{}` is not UTF-8", path.display());
+        return Err(Failure::usage("bad_path", message));
+    };
+    let remote = text.contains("://");
+    if path.is_dir() || (remote && text.ends_with('/')) {
+        let (_, notices) = session.open_directory(text).await?;
+        for notice in &notices {
+            report::notice(console, notice);
+        }
+        return Ok(());
+    }
+    if !remote && !path.exists() {
+        return Err(missing(text));
+    }
+    let name = path.file_name().and_then(|name| name.to_str());
+    let stem = name.and_then(|name| name.split('.').find(|part| !part.is_empty()));
+    session.register_path(stem.unwrap_or(text), text).await?;
+    Ok(())
+}
+
+fn missing(text: &str) -> Failure {
+    let message = format!("there is no file or directory `{text}`");
+    let failure = Failure::usage("missing_path", message);
+    let near = VERBS
+        .iter()
+        .find(|verb| strsim::damerau_levenshtein(verb, text) <= 2);
+    match near {
+        Some(verb) => failure.with_hint(format!("did you mean the sub-command `{verb}`?")),
+        None if text.contains(' ') => failure.with_hint("SQL is given with -c"),
+        None => failure,
+    }
+}
+
+async fn create_view(session: &Session, name: &str, query: &str) -> Result<(), Error> {
+    let name = name.replace('"', "\"\"");
+    let query = query.trim().trim_end_matches(';');
+    let query = session
+        .sql(&format!("CREATE VIEW \"{name}\" AS {query}"))
+        .await?;
+    query.collect().await?;
+    Ok(())
+}
+
+fn configured(what: &str, name: &str, error: Error) -> Failure {
+    let message = format!("{what} `{name}` of the configuration: {}", error.message);
+    Failure::Failed(Error {
+        message,
+        span: None,
+        ..error
+    })
+}

@@ -1,0 +1,146 @@
+//! Limits of the disk, of memory and of time: an exit code that tells which, the old file as it
+//! was, and no temporary file left.
+#![allow(clippy::unwrap_used)]
+
+mod shell;
+
+use std::time::{Duration, Instant};
+
+use shell::{Ended, Shell};
+
+const MANY: &str = "SELECT value AS n, md5(CAST(value AS VARCHAR)) AS s \
+    FROM generate_series(1, 300000)";
+
+struct Stand {
+    shell: Shell,
+}
+
+impl Stand {
+    fn new() -> Self {
+        let shell = Shell::new();
+        std::fs::create_dir(shell.path("tmp")).unwrap();
+        Self { shell }
+    }
+
+    /// Runs the program with temporary files in a directory of its own, and checks that none is
+    /// left.
+    fn run(&self, args: &[&str]) -> Ended {
+        let tmp = self.shell.path("tmp");
+        let ended = self
+            .shell
+            .run_with(&[("TMPDIR", tmp.to_str().unwrap())], args);
+        self.check_no_temporary_files();
+        ended
+    }
+
+    /// As `run`, with files that may not grow beyond `kib`.
+    fn run_small(&self, kib: u32, args: &str) -> Ended {
+        // Ignored, the signal of the limit is an error of the write, as on a full disk.
+        let line = format!("trap '' XFSZ; ulimit -f {kib}; TMPDIR=$PWD/tmp exec tidegate {args}");
+        let ended = self.shell.script(&line);
+        self.check_no_temporary_files();
+        ended
+    }
+
+    fn check_no_temporary_files(&self) {
+        let left: Vec<_> = std::fs::read_dir(self.shell.path("tmp")).unwrap().collect();
+        assert!(left.is_empty(), "temporary files are left: {left:?}");
+    }
+}
+
+#[test]
+fn a_full_device_is_an_error_that_names_it() {
+    let stand = Stand::new();
+    let copy = format!("COPY ({MANY}) TO '/dev/full' (FORMAT csv)");
+    for args in [
+        &["-c", &copy][..],
+        &["-F", "csv", "-o", "/dev/full", "-c", MANY],
+    ] {
+        let ended = stand.run(args);
+        assert_ne!(ended.code, 0, "{args:?}");
+        assert!(ended.stderr.starts_with("error: "), "{}", ended.stderr);
+        assert!(ended.stderr.contains("/dev/full"), "{}", ended.stderr);
+        let full = ended.stderr.to_lowercase().contains("no space left");
+        assert!(full, "{}", ended.stderr);
+    }
+    assert_eq!(stand.shell.names(), ["tmp"]);
+}
+
+#[test]
+fn a_disk_that_fills_up_leaves_the_old_file() {
+    let stand = Stand::new();
+    stand.shell.write("t.csv", "n\n1\n");
+    stand.shell.write("d/part-0.csv", "n\n1\n");
+    let writes = [
+        format!("-c \"COPY ({MANY}) TO 't.csv'\""),
+        format!("-o t.csv -c \"{MANY}\""),
+        format!("-c \"COPY ({MANY}) TO 'd/' (FORMAT csv, MODE overwrite)\""),
+        format!("-c \"COPY ({MANY}) TO 'd/' (FORMAT csv, MODE append)\""),
+        format!("-c \"COPY ({MANY}) TO 'new/' (FORMAT parquet)\""),
+    ];
+    for write in &writes {
+        let ended = stand.run_small(200, write);
+        assert!(
+            matches!(ended.code, 1 | 4),
+            "{write}: {} {}",
+            ended.code,
+            ended.stderr
+        );
+        assert!(ended.stderr.starts_with("error: "), "{}", ended.stderr);
+        assert_eq!(stand.shell.read("t.csv"), "n\n1\n", "{write}");
+        assert_eq!(stand.shell.read("d/part-0.csv"), "n\n1\n", "{write}");
+        assert_eq!(stand.shell.names(), ["d", "t.csv", "tmp"], "{write}");
+        let inside = std::fs::read_dir(stand.shell.path("d")).unwrap().count();
+        assert_eq!(inside, 1, "{write}");
+    }
+}
+
+#[test]
+fn little_memory_is_an_answer_or_exit_4() {
+    let stand = Stand::new();
+    let rows = |count: u32| {
+        format!(
+            "SELECT value AS n, repeat(md5(CAST(value AS VARCHAR)), 4) AS s \
+            FROM generate_series(1, {count})"
+        )
+    };
+    let (big, small) = (rows(1_000_000), rows(600_000));
+    let queries = [
+        format!("SELECT count(*) FROM (SELECT s, row_number() OVER (ORDER BY s) FROM ({big}))"),
+        format!("SELECT count(*) FROM ({big}) a JOIN ({small}) b ON a.s = b.s"),
+        format!("SELECT count(*) FROM (SELECT s, count(*) FROM ({big}) GROUP BY s)"),
+        format!("SELECT n, s FROM ({big}) ORDER BY s LIMIT 900000 OFFSET 899999"),
+    ];
+    for query in &queries {
+        let ended = stand.run(&["--memory-limit", "64MiB", "--timeout", "60s", "-c", query]);
+        assert!(
+            matches!(ended.code, 0 | 4),
+            "{query}: {} {}",
+            ended.code,
+            ended.stderr
+        );
+        let told = ended.code == 0 || ended.stderr.contains("memory");
+        assert!(told, "{query}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_limit_of_time_is_exit_4_in_time() {
+    let stand = Stand::new();
+    let endless = "SELECT count(DISTINCT a.value + b.value) \
+        FROM generate_series(1, 1000000) a JOIN generate_series(1, 1000000) b \
+        ON a.value % 10 = b.value % 10";
+    let copy = "COPY (SELECT value FROM generate_series(1, 100000000000)) TO 't.csv'";
+    for sql in [endless, copy] {
+        let begin = Instant::now();
+        let ended = stand.run(&["--timeout", "1s", "--memory-limit", "256MiB", "-c", sql]);
+        assert_eq!(ended.code, 4, "{sql}: {}", ended.stderr);
+        assert!(
+            begin.elapsed() < Duration::from_secs(6),
+            "{sql}: {:?}",
+            begin.elapsed()
+        );
+        assert!(ended.stderr.contains("its limit of 1s"), "{}", ended.stderr);
+        assert_eq!(stand.shell.names(), ["tmp"]);
+    }
+}

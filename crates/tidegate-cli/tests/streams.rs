@@ -1,0 +1,297 @@
+//! Streams, exit codes and signals.
+#![allow(clippy::unwrap_used)]
+
+mod shell;
+
+use std::io::Read;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use shell::Shell;
+
+/// A query that would run for a very long time.
+const ENDLESS: &str =
+    "SELECT count(*) FROM generate_series(1, 1000000000000) AS t(x) WHERE x % 7 = 3";
+
+#[test]
+fn sql_comes_from_arguments_files_and_standard_input_in_order() {
+    let shell = Shell::new();
+    shell.write("two.sql", "SELECT 2 AS x;\n-- the end\n");
+    let ended = shell.run_with_input(
+        &[
+            "-F",
+            "ndjson",
+            "-c",
+            "SELECT 1 AS x",
+            "-f",
+            "two.sql",
+            "-f",
+            "-",
+        ],
+        "\u{feff}SELECT 3 AS x",
+    );
+    assert_eq!(ended.stdout, "{\"x\":1}\n{\"x\":2}\n{\"x\":3}\n");
+    let ended = shell.run_with_input(&["-F", "ndjson"], "SELECT 4 AS x");
+    assert_eq!(ended.stdout, "{\"x\":4}\n");
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn nothing_to_run_is_fine() {
+    for input in ["", "  \n", "-- only a comment\n", ";;"] {
+        let ended = Shell::new().run_with_input(&[], input);
+        assert_eq!(ended.code, 0, "{input:?}: {}", ended.stderr);
+        assert_eq!(ended.stdout, "");
+    }
+}
+
+#[test]
+fn exit_codes_say_what_happened() {
+    let shell = Shell::new();
+    let code = |args: &[&str]| shell.run(args).code;
+    assert_eq!(code(&["-c", "SELECT 1"]), 0);
+    assert_eq!(code(&["-c", "SELECT nothing_like_it"]), 1);
+    assert_eq!(code(&["--fromat", "csv"]), 2);
+    assert_eq!(code(&["-F", "xml", "-c", "SELECT 1"]), 2);
+    assert_eq!(code(&["-f", "missing.sql"]), 2);
+    assert_eq!(code(&["missing", "-c", "SELECT 1"]), 2);
+    assert_eq!(code(&["-p", "x", "-c", "SELECT 1"]), 2);
+    assert_eq!(code(&["-o", "x.unknown", "-c", "SELECT 1"]), 2);
+    assert_eq!(code(&["--timeout", "100ms", "-c", ENDLESS]), 4);
+}
+
+#[test]
+fn the_first_error_stops_unless_it_is_to_go_on() {
+    let shell = Shell::new();
+    let args = [
+        "-F",
+        "ndjson",
+        "-c",
+        "SELECT 1 AS x; SELECT nope; SELECT 2 AS x",
+    ];
+    let ended = shell.run(&args);
+    assert_eq!((ended.code, ended.stdout.as_str()), (1, "{\"x\":1}\n"));
+    let ended = shell.run(&[&["--keep-going"], &args[..]].concat());
+    assert_eq!(ended.stdout, "{\"x\":1}\n{\"x\":2}\n");
+    assert_eq!(ended.code, 1);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let shell = Shell::new();
+    let line = "{ tidegate -c 'SELECT value FROM generate_series(1, 1000000)'; echo $? >code; } | head -n 2";
+    let ended = shell.script(line);
+    assert_eq!(ended.stdout, "value\n1\n");
+    assert_eq!(ended.stderr, "");
+    assert_eq!(shell.read("code"), "0\n");
+}
+
+#[test]
+fn a_reader_that_goes_away_before_the_last_statement_is_told_by_the_code() {
+    let shell = Shell::new();
+    let sql = "SELECT value FROM generate_series(1, 1000000); SELECT 1";
+    let line = format!("{{ tidegate -c '{sql}'; echo $? >code; }} | head -n 1");
+    shell.script(&line);
+    assert_eq!(shell.read("code"), "141\n");
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    let ended = Shell::new().script("tidegate -c 'SELECT 1' >/dev/full");
+    assert_eq!(ended.code, 4);
+    assert_eq!(
+        ended.stderr,
+        "error: cannot write to standard output: no space left on device\n"
+    );
+}
+
+#[test]
+fn signals_interrupt_a_query_and_take_away_what_it_wrote() {
+    for signal in ["INT", "TERM", "HUP"] {
+        let shell = Shell::new();
+        let args = ["-o", "out.csv", "-c", ENDLESS];
+        let mut child = shell
+            .command()
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        wait_until(|| shell.names().iter().any(|name| name.starts_with('.')));
+        let sent = shell.script(&format!("kill -{signal} {}", child.id()));
+        assert_eq!(sent.code, 0);
+        let started = Instant::now();
+        let status = child.wait().unwrap();
+        assert_eq!(status.code(), Some(130), "{signal}");
+        assert!(started.elapsed() < Duration::from_secs(4), "{signal}");
+        let mut stderr = String::new();
+        child.stderr.unwrap().read_to_string(&mut stderr).unwrap();
+        assert_eq!(stderr, "error: interrupted\n");
+        assert_eq!(shell.names(), Vec::<String>::new(), "{signal}");
+    }
+}
+
+#[test]
+fn a_signal_that_the_parent_ignores_stays_ignored() {
+    let shell = Shell::new();
+    let line = "trap '' HUP; tidegate -c 'SELECT count(*) AS n FROM generate_series(1, 50000000)' & sleep 0.2; kill -HUP $!; wait $!";
+    let ended = shell.script(line);
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, "n\n50000000\n"));
+}
+
+#[test]
+fn an_output_file_is_whole_or_as_it_was() {
+    let shell = Shell::new();
+    shell.write("out.json", "old");
+    let failing = "SELECT 1 / (value - 20000) AS x FROM generate_series(1, 30000)";
+    let ended = shell.run(&["-o", "out.json", "-c", failing]);
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert_eq!(shell.read("out.json"), "old");
+    let ended = shell.run(&["-o", "out.json", "-c", "SELECT 1 AS x"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, ""));
+    assert_eq!(shell.read("out.json"), "[{\"x\":1}]\n");
+    assert_eq!(shell.names(), ["out.json"]);
+}
+
+#[test]
+fn an_output_file_takes_exactly_one_result() {
+    let shell = Shell::new();
+    for sql in ["SELECT 1; SELECT 2", "CREATE VIEW v AS SELECT 1"] {
+        let ended = shell.run(&["-o", "out.csv", "-c", sql]);
+        assert_eq!(ended.code, 2, "{sql}: {}", ended.stderr);
+    }
+    assert_eq!(shell.names(), Vec::<String>::new());
+    let ended = shell.run(&[
+        "-o",
+        "out.csv",
+        "-c",
+        "CREATE VIEW v AS SELECT 1 AS x; FROM v",
+    ]);
+    assert_eq!((ended.code, shell.read("out.csv").as_str()), (0, "x\n1\n"));
+}
+
+#[test]
+fn parameters_are_typed_by_the_way_they_are_written() {
+    let shell = Shell::new();
+    let sql = "SELECT $n + 1 AS n, $d AS d, $s AS s, $day AS day";
+    let args = [
+        "-F",
+        "ndjson",
+        "-p",
+        "n=41",
+        "-p",
+        "d=1.50",
+        "-p",
+        "s=007",
+        "-p",
+        "day=2024-02-29",
+        "-c",
+        sql,
+    ];
+    let ended = shell.run(&args);
+    assert_eq!(
+        ended.stdout, "{\"n\":42,\"d\":1.50,\"s\":\"007\",\"day\":\"2024-02-29\"}\n",
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn a_directory_is_registered() {
+    let shell = Shell::new();
+    shell.write("data/people.csv", "name,age\nAda,36\n");
+    let ended = shell.run(&["data/", "-c", "SELECT age FROM people"]);
+    assert_eq!(
+        (ended.stdout.as_str(), ended.code),
+        ("age\n36\n", 0),
+        "{}",
+        ended.stderr
+    );
+    let ended = shell.run(&["data/people.csv", "-c", "SELECT name FROM people"]);
+    assert_eq!(
+        (ended.stdout.as_str(), ended.code),
+        ("name\nAda\n", 0),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn the_sandbox_denies_and_says_so() {
+    let shell = Shell::new();
+    shell.write("in/a.csv", "x\n1\n");
+    shell.write("out.csv", "x\n2\n");
+    let code = |args: &[&str]| shell.run(args).code;
+    let select = "SELECT * FROM 'out.csv'";
+    assert_eq!(code(&["--read-only", "-c", select]), 0);
+    assert_eq!(code(&["--read-only", "-o", "t.csv", "-c", select]), 5);
+    assert_eq!(
+        code(&["--read-only", "-c", "COPY (SELECT 1) TO 't.csv'"]),
+        5
+    );
+    assert_eq!(code(&["--allow-path", "in", "-c", select]), 5);
+    assert_eq!(
+        code(&["--allow-path", "in", "-o", "t.csv", "-c", "SELECT 1"]),
+        5
+    );
+    let both = ["--allow-path", "in", "--allow-path", ".", "-c", select];
+    assert_eq!(code(&both), 0);
+    assert_eq!(
+        code(&[
+            "--no-network",
+            "-c",
+            "SELECT * FROM 'https://localhost:1/x.csv'"
+        ]),
+        5
+    );
+    assert_eq!(code(&["--read-only", "-c", "SET read_only = off"]), 1);
+    assert_eq!(shell.names(), ["in", "out.csv"]);
+}
+
+#[test]
+fn a_project_cannot_loosen_what_the_user_forbids() {
+    let shell = Shell::new();
+    shell.write("home/.config/tidegate/config.toml", "read_only = true");
+    shell.write("tidegate.toml", "\nread_only = false");
+    let ended = shell.run(&["-c", "SELECT 1"]);
+    assert_eq!(ended.code, 2);
+    assert!(
+        ended.stderr.contains("tidegate.toml:2:13"),
+        "{}",
+        ended.stderr
+    );
+    shell.write("tidegate.toml", "no_network = true");
+    let ended = shell.run(&["-c", "COPY (SELECT 1) TO 't.csv'"]);
+    assert_eq!(ended.code, 5, "{}", ended.stderr);
+}
+
+#[test]
+fn data_can_come_from_standard_input() {
+    let shell = Shell::new();
+    let ended = shell.run_with_input(&["-c", "SELECT sum(x) AS s FROM '-'"], "x\n1\n2\n");
+    assert_eq!(
+        (ended.stdout.as_str(), ended.code),
+        ("s\n3\n", 0),
+        "{}",
+        ended.stderr
+    );
+    let ended = shell.run_with_input(&[], "SELECT * FROM '-'");
+    assert_eq!(ended.code, 1);
+    assert!(
+        ended.stderr.contains("holds the statements"),
+        "{}",
+        ended.stderr
+    );
+}
+
+/// Waits for something that another process does.
+fn wait_until(happened: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !happened() {
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "it never happened"
+        );
+        std::thread::yield_now();
+    }
+}
