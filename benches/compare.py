@@ -188,4 +188,5 @@ def main():
     {"answers": answers, "time": timing}[args.what](args)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""Figures beside the comparison of queries: start, CSV, many small files, Ctrl-C.
+
+    figures.py start     --tidegate BIN [--runs 40]
+        `select 1` in a fresh process: wall time and peak resident memory.
+    figures.py csv       --tidegate BIN --peers PYTHON --data DIR [--runs 7]
+        Scans and aggregates of DIR/lineitem.csv, Tidegate and DuckDB 2.0 in turn. Tidegate checks every field and
+        keeps decimals exact; DuckDB guesses doubles.
+    figures.py small     --tidegate BIN --peers PYTHON --data DIR [--runs 5]
+        The same over the directory DIR of many small CSV files.
+    figures.py interrupt --tidegate BIN --data DIR --queries DIR [--runs 10] [--seed 1]
+        SIGINT at seeded random moments of each query: time until the process has ended.
+
+Every time is of a whole fresh process, but for DuckDB's, which leaves out Python's start and imports.
+"""
+
+import argparse
+import pathlib
+import random
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from compare import difference, peer, selected, tidegate
+
+LINES = {
+    "count": "SELECT count(*) FROM {lines}",
+    "sum": "SELECT sum(l_extendedprice * l_discount) FROM {lines} WHERE l_quantity < 24",
+    "groups": "SELECT l_returnflag, l_linestatus, sum(l_quantity), sum(l_extendedprice), sum(l_extendedprice * (1 - l_discount)), avg(l_tax), count(*) "
+    "FROM {lines} WHERE l_shipdate <= DATE '1998-09-02' GROUP BY l_returnflag, l_linestatus ORDER BY 1, 2",
+    "all columns": "SELECT max(l_orderkey), max(l_partkey), max(l_suppkey), max(l_linenumber), max(l_quantity), max(l_extendedprice), max(l_discount), "
+    "max(l_tax), max(l_returnflag), max(l_linestatus), max(l_shipdate), max(l_commitdate), max(l_receiptdate), max(l_shipinstruct), max(l_shipmode), "
+    "max(l_comment) FROM {lines}",
+}
+
+
+def start(args):
+    command = [args.tidegate, "--no-rc", "-c", "select 1"]
+    walls = []
+    for _ in range(args.runs):
+        begin = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        walls.append((time.perf_counter() - begin) * 1000)
+    resident = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(f"select 1: median {statistics.median(walls):.1f} ms, least {min(walls):.1f}, most {max(walls):.1f} of {len(walls)}; at most {resident:.0f} MiB resident")
+
+
+def against_duckdb(args, lines, data):
+    """Every query in turn in both; `data` is a directory that both register."""
+    print("| query | tidegate s | duckdb s | ratio |\n|---|---|---|---|")
+    wrong = 0
+    sums = [0.0, 0.0]
+    for name, sql in LINES.items():
+        with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
+            file.write(sql.format(lines=lines))
+            file.flush()
+            ours, theirs = [], []
+            for _ in range(args.runs):
+                seconds, rows, error = tidegate(args.tidegate, data, file.name)
+                answer = peer(args.peers, str(data), file.name)
+                ours.append(seconds)
+                theirs.append(answer["seconds"])
+                problem = error if rows is None else difference(rows, answer)
+        if problem:
+            wrong += 1
+            print(f"{name}: {problem}", file=sys.stderr)
+        a, b = statistics.median(ours), statistics.median(theirs)
+        sums = [sums[0] + a, sums[1] + b]
+        print(f"| {name} | {a:.3f} | {b:.3f} | {a / b:.2f} |", flush=True)
+    print(f"| total | {sums[0]:.2f} | {sums[1]:.2f} | {sums[0] / sums[1]:.2f} |")
+    sys.exit(wrong > 0)
+
+
+def csv(args):
+    with tempfile.TemporaryDirectory() as directory:
+        link = pathlib.Path(directory) / "lineitem.csv"
+        link.symlink_to(pathlib.Path(args.data, "lineitem.csv").resolve())
+        against_duckdb(args, "lineitem", directory)
+
+
+def small(args):
+    with tempfile.TemporaryDirectory() as directory:
+        link = pathlib.Path(directory) / "lineitem"
+        link.symlink_to(pathlib.Path(args.data).resolve(), target_is_directory=True)
+        against_duckdb(args, "lineitem", directory)
+
+
+def interrupt(args):
+    moments = random.Random(args.seed)
+    times = []
+    for query in selected(args):
+        command = [args.tidegate, args.data, "--no-rc", "-q", "-F", "csv", "-f", str(query)]
+        begin = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        whole = time.perf_counter() - begin
+        for _ in range(args.runs):
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(whole * moments.random())
+            if process.poll() is not None:
+                continue
+            sent = time.perf_counter()
+            process.send_signal(signal.SIGINT)
+            process.wait()
+            times.append((time.perf_counter() - sent) * 1000)
+    times.sort()
+    at = lambda part: times[round((len(times) - 1) * part)]
+    print(f"{len(times)} interrupts, seed {args.seed}: median {at(0.5):.1f} ms, 99th percentile {at(0.99):.1f} ms, most {at(1):.1f} ms")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("what", choices=["start", "csv", "small", "interrupt"])
+    parser.add_argument("--tidegate", required=True)
+    parser.add_argument("--data")
+    parser.add_argument("--queries")
+    parser.add_argument("--peers", default=sys.executable, help="a Python that has duckdb 2.0.0")
+    parser.add_argument("--runs", type=int)
+    parser.add_argument("--only", help="numbers of queries, separated by commas")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    run, runs = {"start": (start, 40), "csv": (csv, 7), "small": (small, 5), "interrupt": (interrupt, 10)}[args.what]
+    args.runs = args.runs or runs
+    run(args)
+
+
+if __name__ == "__main__":
+    main()
