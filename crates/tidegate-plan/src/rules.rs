@@ -1,7 +1,9 @@
 //! Which rules run, in which order: DataFusion's defaults in their order, ours put between.
 
+mod float_meets_decimal;
 mod nested_loop;
 
+pub use float_meets_decimal::FloatMeetsDecimal;
 pub use nested_loop::NestedLoopGuard;
 
 use std::sync::Arc;
@@ -12,9 +14,11 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 use crate::arithmetic::CheckedArithmetic;
 
-/// The analyzer's rules. Checked arithmetic needs the types, so it comes after type coercion.
+/// The analyzer's rules. Floats meet decimals before type coercion, DataFusion's last one. Checked arithmetic needs the types, so it comes after type coercion.
 pub fn analyzer() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
+    let coercion = rules.len().saturating_sub(1);
+    rules.insert(coercion, Arc::new(FloatMeetsDecimal));
     rules.push(Arc::new(CheckedArithmetic::default()));
     rules
 }
@@ -56,11 +60,19 @@ mod tests {
         check(
             all.iter().map(|rule| rule.name()).collect(),
             defaults.iter().map(|rule| rule.name()).collect(),
-            &["tidegate_checked_arithmetic"],
+            &[
+                "tidegate_float_meets_decimal",
+                "tidegate_checked_arithmetic",
+            ],
         );
+        let names: Vec<_> = all.iter().map(|rule| rule.name()).collect();
         assert_eq!(
-            all.last().map(|rule| rule.name()),
-            Some("tidegate_checked_arithmetic")
+            names[names.len() - 3..],
+            [
+                "tidegate_float_meets_decimal",
+                "type_coercion",
+                "tidegate_checked_arithmetic"
+            ]
         );
 
         let (all, defaults) = (optimizer(), Optimizer::new().rules);
