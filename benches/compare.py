@@ -29,7 +29,8 @@ start = time.perf_counter()
 db = duckdb.connect()
 db.execute("SET enable_progress_bar = false")
 for path in sorted(pathlib.Path(data).iterdir()):
-    reader = "read_csv" if path.suffix == ".csv" else "read_parquet"
+    first = next(path.iterdir()) if path.is_dir() else path
+    reader = "read_csv" if first.suffix == ".csv" else "read_parquet"
     source = f"{path}/*" if path.is_dir() else str(path)
     db.execute(f"CREATE VIEW {path.stem} AS SELECT * FROM {reader}('{source}')")
 relation = db.sql(query)
