@@ -1,12 +1,12 @@
 //! Function calls that the planner would understand wrongly: it drops DISTINCT, FILTER, ORDER
-//! BY and OVER on functions that are no aggregates, without a word.
+//! BY and OVER on functions that are no aggregates, and IGNORE NULLS on most, without a word.
 
 use std::ops::ControlFlow;
 
 use datafusion::execution::SessionState;
 use datafusion::sql::sqlparser::ast::{
-    DuplicateTreatment, Expr, Function, FunctionArgumentClause, FunctionArguments, Query, Spanned,
-    Visit, Visitor,
+    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, NullTreatment, Query, Spanned, Visit, Visitor,
 };
 
 use super::error::{Code, Error, Result};
@@ -37,9 +37,30 @@ impl Visitor for Calls<'_> {
     }
 }
 
+/// The functions that heed IGNORE NULLS.
+const IGNORE_NULLS: [&str; 6] = [
+    "array_agg",
+    "first_value",
+    "lag",
+    "last_value",
+    "lead",
+    "nth_value",
+];
+
 impl Calls<'_> {
     fn wrong(&self, function: &Function) -> Option<Error> {
         let name = function.name.to_string().to_lowercase();
+        if ignores_nulls(function) && !IGNORE_NULLS.contains(&name.as_str()) {
+            let message = format!("`{name}` takes no IGNORE NULLS");
+            return Some(Error::new(Code::Unsupported, message));
+        }
+        if is_distinct_star(function) {
+            let message = format!("`{name}(DISTINCT *)` is not supported");
+            return Some(
+                Error::new(Code::Unsupported, message)
+                    .hint("count the rows of (SELECT DISTINCT * FROM …)"),
+            );
+        }
         let scalar = self.state.scalar_functions().contains_key(&name)
             || self.state.higher_order_functions().contains_key(&name)
             || name == "unnest";
@@ -73,6 +94,31 @@ impl Calls<'_> {
         }
         None
     }
+}
+
+fn ignores_nulls(function: &Function) -> bool {
+    let inside = match &function.args {
+        FunctionArguments::List(list) => list.clauses.as_slice(),
+        _ => &[],
+    };
+    function.null_treatment == Some(NullTreatment::IgnoreNulls)
+        || inside.iter().any(|clause| {
+            matches!(
+                clause,
+                FunctionArgumentClause::IgnoreOrRespectNulls(NullTreatment::IgnoreNulls)
+            )
+        })
+}
+
+fn is_distinct_star(function: &Function) -> bool {
+    let FunctionArguments::List(list) = &function.args else {
+        return false;
+    };
+    list.duplicate_treatment == Some(DuplicateTreatment::Distinct)
+        && list
+            .args
+            .iter()
+            .any(|argument| matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::Wildcard)))
 }
 
 struct Clauses {

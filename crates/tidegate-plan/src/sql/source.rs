@@ -13,7 +13,7 @@ use super::error::{Code, Error, Result};
 /// How large a script may be. All can be raised; each is checked before the parser runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes in one script (`sql_bytes_max`).
+    /// Bytes in one script (`sql_bytes`).
     pub bytes_max: usize,
     /// Words, numbers and signs in one script (`sql_tokens_max`).
     pub tokens_max: usize,
@@ -109,7 +109,7 @@ pub(crate) fn split(text: &str, limits: &Limits) -> Result<(Arc<Source>, Vec<Pie
                 limits.bytes_max
             ),
         )
-        .hint("split it, or raise `sql_bytes_max`"));
+        .hint("split it, or raise `sql_bytes`"));
     }
     let source = Arc::new(Source::new(text));
     let tokens = tokenize(&source)?;
@@ -162,6 +162,18 @@ fn finish(
         return Ok(());
     };
     let start = cursor.advance(first.span.start);
+    if let Some(wrong) = broken_number(&tokens) {
+        let at = cursor.advance(wrong.start)..cursor.advance(wrong.end);
+        return Err(Error::syntax("this is not a number").at(at));
+    }
+    if let Some(one_more) = set_operations(&tokens).nth(SET_OPERATIONS_MAX) {
+        let at = cursor.advance(one_more.start)..cursor.advance(one_more.end);
+        let message =
+            format!("the statement has more than {SET_OPERATIONS_MAX} UNION, INTERSECT or EXCEPT");
+        return Err(Error::new(Code::Limit, message)
+            .at(at)
+            .hint("UNION ALL has no such limit; name parts of the others in a view"));
+    }
     let shape = match shape(&tokens, limits.nesting_max) {
         Ok(shape) => shape,
         Err(too_deep) => {
@@ -187,6 +199,42 @@ pub(crate) fn too_nested(limits: &Limits) -> Error {
         ),
     )
     .hint("name the inner parts in a WITH clause or a view, or raise `sql_nesting_max`")
+}
+
+/// UNION, INTERSECT and EXCEPT, each of which makes the plan a level deeper, in one statement. More of them can
+/// overflow the stack of the optimizer, which ends the process.
+const SET_OPERATIONS_MAX: usize = 100;
+
+/// Where they are. UNION ALL is none: however many there are, they make one level.
+fn set_operations(tokens: &[TokenWithSpan]) -> impl Iterator<Item = Span> {
+    let keyword = |at: usize| match tokens.get(at).map(|token| &token.token) {
+        Some(Token::Word(word)) => word.keyword,
+        _ => Keyword::NoKeyword,
+    };
+    let is_one = move |at: &usize| match keyword(*at) {
+        Keyword::UNION => keyword(at + 1) != Keyword::ALL || keyword(at + 2) == Keyword::BY,
+        Keyword::INTERSECT | Keyword::EXCEPT => true,
+        _ => false,
+    };
+    (0..tokens.len()).filter(is_one).map(|at| tokens[at].span)
+}
+
+/// A number that the tokenizer cut in two, as `1__0` or `0b11`: the rest would be read as an alias.
+fn broken_number(tokens: &[TokenWithSpan]) -> Option<Span> {
+    tokens.windows(2).find_map(|pair| match pair {
+        [number, rest] if number.span.end == rest.span.start => {
+            match (&number.token, &rest.token) {
+                (Token::Number(digits, _), Token::Word(word))
+                    if word.quote_style.is_none()
+                        && (word.value.starts_with('_') || digits == "0") =>
+                {
+                    Some(Span::new(number.span.start, rest.span.end))
+                }
+                _ => None,
+            }
+        }
+        _ => None,
+    })
 }
 
 /// How deep the parser would descend, or the token at which that is too deep.

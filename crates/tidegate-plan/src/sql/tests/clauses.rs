@@ -418,3 +418,14 @@ fn what_is_deep_but_allowed_is_planned_soon() {
     // Far from exponential: the slowest of these is a matter of seconds in an unoptimised build.
     assert!(started.elapsed().as_secs() < 120, "{:?}", started.elapsed());
 }
+
+#[test]
+fn unions_that_would_overflow_the_stack_are_refused() {
+    let chain = |link: &str, count: usize| vec!["SELECT 1 AS a"; count].join(link);
+    let code = |sql: &str| parse_script(sql).map_err(|error| error.code);
+    assert!(code(&chain(" UNION ", 101)).is_ok());
+    for link in [" UNION ", " EXCEPT ", " INTERSECT ", " UNION ALL BY NAME "] {
+        assert_eq!(code(&chain(link, 102)).err(), Some(Code::Limit), "{link}");
+    }
+    assert!(code(&chain(" UNION ALL ", 1000)).is_ok());
+}
