@@ -34,14 +34,14 @@ impl Lines {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let path = directory.path().join(format!("lines.{suffix}"));
         let session = Session::builder().build().expect("the defaults are valid");
-        let place = path.display();
+        let place = path.display().to_string();
         let lines = Self {
             bytes: 0,
             _directory: directory,
             session,
         };
         lines.run(&format!("COPY ({LINES} FROM range({ROWS})) TO '{place}'"));
-        let register = lines.session.register_path("lines", &place.to_string());
+        let register = lines.session.register_path("lines", &place);
         lines.session.block_on(register).expect("it was written");
         let bytes = std::fs::metadata(&path).map_or(0, |found| found.len());
         Self { bytes, ..lines }
