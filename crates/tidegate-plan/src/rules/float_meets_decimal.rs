@@ -11,7 +11,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan, Operator, cast};
 use datafusion::optimizer::AnalyzerRule;
 
-/// Comparisons, IN, BETWEEN, CASE, join keys and the functions of [`FUNCTIONS`]. Arithmetic needs no help. It comes
+/// Comparisons, IN, BETWEEN, CASE, join keys, and coalesce, greatest, least and nullif. Arithmetic needs no help. It comes
 /// before type coercion, which would choose the decimal.
 ///
 /// Columns of VALUES and of UNION are coerced where the tree is built, before any rule: they stay as DataFusion makes
