@@ -1,5 +1,6 @@
 //! Which rules run, in which order: DataFusion's defaults in their order, ours put between.
 
+pub(crate) mod expressions;
 mod float_meets_decimal;
 mod nested_loop;
 
@@ -14,7 +15,8 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 use crate::arithmetic::CheckedArithmetic;
 
-/// The analyzer's rules. Floats meet decimals before type coercion, DataFusion's last one. Checked arithmetic needs the types, so it comes after type coercion.
+/// The analyzer's rules. Floats meet decimals before type coercion, DataFusion's last one; checked arithmetic needs
+/// the types, so it comes after.
 pub fn analyzer() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
     let coercion = rules.len().saturating_sub(1);

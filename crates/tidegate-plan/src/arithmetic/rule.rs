@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, config::ConfigOptions};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::average::Avg;
 use datafusion::functions_aggregate::sum::Sum;
 use datafusion::logical_expr::expr::{ScalarFunction, WindowFunction};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     AggregateUDF, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, ScalarUDF,
     WindowFunctionDefinition,
@@ -22,6 +20,7 @@ use super::aggregate::checked_sum;
 use super::average::checked_avg;
 use super::function::{Operation, functions};
 use super::linear;
+use crate::rules::expressions::rewrite_expressions;
 
 /// Turns `+ - *`, `/` of decimals and unary minus over integers and decimals into checked functions, and DataFusion's `sum` into ours.
 ///
@@ -76,26 +75,7 @@ impl OptimizerRule for CheckedArithmetic {
 
 impl CheckedArithmetic {
     fn rewrite_node(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-        let mut schema = merge_schema(&plan.inputs());
-        if let LogicalPlan::TableScan(scan) = &plan {
-            let source = DFSchema::try_from_qualified_schema(
-                scan.table_name.clone(),
-                &scan.source.schema(),
-            )?;
-            schema.merge(&source);
-        }
-        let names = NamePreserver::new(&plan);
-        let rewritten = plan.map_expressions(|expr| {
-            let name = names.save(&expr);
-            Ok(expr
-                .transform_up(|expr| self.rewrite_expr(expr, &schema))?
-                .update_data(|expr| name.restore(expr)))
-        })?;
-        if rewritten.transformed {
-            rewritten.map_data(LogicalPlan::recompute_schema)
-        } else {
-            Ok(rewritten)
-        }
+        rewrite_expressions(plan, |expr, schema| self.rewrite_expr(expr, schema))
     }
 
     fn rewrite_expr(&self, expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {

@@ -3,13 +3,13 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan, Operator, cast};
 use datafusion::optimizer::AnalyzerRule;
+
+use super::expressions::rewrite_expressions;
 
 /// Comparisons, IN, BETWEEN, CASE, join keys, and coalesce, greatest, least and nullif. Arithmetic needs no help. It comes
 /// before type coercion, which would choose the decimal.
@@ -32,20 +32,11 @@ impl AnalyzerRule for FloatMeetsDecimal {
     }
 }
 
+/// A node whose own expressions stay may give columns of other types, because those below it do.
 fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let schema = merge_schema(&plan.inputs());
-    let names = NamePreserver::new(&plan);
-    let rewritten = plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        Ok(expr
-            .transform_up(|expr| Ok(rewrite_expr(expr, &schema)))?
-            .update_data(|expr| name.restore(expr)))
-    })?;
-    let rewritten = rewritten.transform_data(rewrite_keys)?;
-    match rewritten.transformed {
-        true => rewritten.map_data(LogicalPlan::recompute_schema),
-        false => Ok(rewritten),
-    }
+    rewrite_expressions(plan, |expr, schema| Ok(rewrite_expr(expr, schema)))?
+        .transform_data(rewrite_keys)?
+        .map_data(LogicalPlan::recompute_schema)
 }
 
 fn rewrite_keys(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
@@ -59,10 +50,11 @@ fn rewrite_keys(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let mut changed = false;
     for (ours, theirs) in on {
         match (kind(ours, left), kind(theirs, right)) {
-            (Kind::Float, Kind::Decimal) => changed |= to_float(theirs),
-            (Kind::Decimal, Kind::Float) => changed |= to_float(ours),
-            _ => {}
+            (Kind::Float, Kind::Decimal) => to_float(theirs),
+            (Kind::Decimal, Kind::Float) => to_float(ours),
+            _ => continue,
         }
+        changed = true;
     }
     let join = LogicalPlan::Join(join);
     Ok(match changed {
@@ -126,7 +118,11 @@ fn meet<'a>(exprs: impl IntoIterator<Item = &'a mut Expr>, schema: &DFSchema) ->
             Kind::Other => {}
         }
     }
-    floats && !decimals.is_empty() && decimals.into_iter().fold(false, |_, expr| to_float(expr))
+    let changes = floats && !decimals.is_empty();
+    if changes {
+        decimals.into_iter().for_each(to_float);
+    }
+    changes
 }
 
 #[derive(Clone, Copy)]
@@ -145,8 +141,7 @@ fn kind(expr: &Expr, schema: &DFSchema) -> Kind {
     }
 }
 
-fn to_float(expr: &mut Expr) -> bool {
+fn to_float(expr: &mut Expr) {
     let decimal = std::mem::take(expr);
     *expr = cast(decimal, DataType::Float64);
-    true
 }

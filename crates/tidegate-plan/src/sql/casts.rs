@@ -8,15 +8,15 @@ use arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Decimal256Array, Float32Array, Float64Array,
 };
 use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, i256};
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, DataFusionError, Result, exec_err, plan_err};
 use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, Volatility,
 };
+
+use crate::rules::expressions::rewrite_expressions;
 
 /// The functions a registry needs so that plans made here can be decoded.
 pub fn functions() -> Vec<Arc<ScalarUDF>> {
@@ -28,20 +28,9 @@ static ROUND: LazyLock<Arc<ScalarUDF>> =
 
 /// Puts the rounding under every cast to an integer.
 pub(crate) fn round(plan: LogicalPlan) -> Result<LogicalPlan> {
-    plan.transform_up_with_subqueries(|plan| {
-        let mut schema = merge_schema(&plan.inputs());
-        if let LogicalPlan::TableScan(scan) = &plan {
-            schema.merge(&scan.projected_schema);
-        }
-        let preserver = NamePreserver::new(&plan);
-        plan.map_expressions(|expr| {
-            let name = preserver.save(&expr);
-            let rounded = expr.transform_up(|expr| round_cast(expr, &schema))?;
-            Ok(rounded.update_data(|expr| name.restore(expr)))
-        })
-    })?
-    .map_data(LogicalPlan::recompute_schema)
-    .map(|plan| plan.data)
+    plan.transform_up_with_subqueries(|plan| rewrite_expressions(plan, round_cast))?
+        .map_data(LogicalPlan::recompute_schema)
+        .map(|plan| plan.data)
 }
 
 fn round_cast(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
