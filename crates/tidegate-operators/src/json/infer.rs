@@ -6,8 +6,8 @@ use std::io::Read;
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 
 use super::cut::cutter;
-use super::reason::Reason;
-use super::value::{Value, parse};
+use super::reason::{Reason, object};
+use super::value::Value;
 use super::{JsonOptions, Layout};
 use crate::csv::OnError;
 use crate::input::{Error, InputFile, Place};
@@ -251,22 +251,7 @@ impl Sample<'_> {
     }
 
     fn merge(&mut self, record: &[u8]) -> Result<(), Reason> {
-        let value = parse(record).map_err(|error| Reason {
-            field: None,
-            what: format!(
-                "not valid JSON: {} (at byte {})",
-                error.what,
-                error.offset + 1
-            ),
-        })?;
-        let Value::Object(given) = &value else {
-            let what = format!(
-                "every record must be an object, this one is {}",
-                value.words()
-            );
-            return Err(Reason { field: None, what });
-        };
-        for (name, value) in given {
+        for (name, value) in &object(record)? {
             self.names.merge(name, Shape::of(value));
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use arrow::datatypes::{DataType, Fields};
 
 use super::columns::{decimal_fits, exact_double, is_decimal};
-use super::value::{Value, parse};
+use super::value::{Object, Value, parse};
 
 /// A record longer than this is cut in a message.
 const SHOWN_CHARS: usize = 60;
@@ -18,8 +18,8 @@ pub(super) struct Reason {
     pub(super) what: String,
 }
 
-/// Checks one record against the fields of the table and appends it to `out` as the decoder takes it.
-pub(super) fn rewrite(record: &[u8], fields: &Fields, out: &mut Vec<u8>) -> Result<(), Reason> {
+/// The fields of a record.
+pub(super) fn object(record: &[u8]) -> Result<Object<'_>, Reason> {
     let value = parse(record).map_err(|error| Reason {
         field: None,
         what: format!(
@@ -28,17 +28,25 @@ pub(super) fn rewrite(record: &[u8], fields: &Fields, out: &mut Vec<u8>) -> Resu
             error.offset + 1
         ),
     })?;
-    let Value::Object(given) = &value else {
-        let what = format!(
-            "every record must be an object, this one is {}",
-            value.words()
-        );
-        return Err(Reason { field: None, what });
-    };
+    match value {
+        Value::Object(fields) => Ok(fields),
+        other => {
+            let what = format!(
+                "every record must be an object, this one is {}",
+                other.words()
+            );
+            Err(Reason { field: None, what })
+        }
+    }
+}
+
+/// Checks one record against the fields of the table and appends it to `out` as the decoder takes it.
+pub(super) fn rewrite(record: &[u8], fields: &Fields, out: &mut Vec<u8>) -> Result<(), Reason> {
+    let given = object(record)?;
     let mut path = String::new();
-    check_fields(given, fields, &mut path)?;
+    check_fields(&given, fields, &mut path)?;
     let mut text = String::with_capacity(record.len());
-    write_object(given, Some(fields), &mut text);
+    write_object(&given, Some(fields), &mut text);
     out.extend_from_slice(text.as_bytes());
     out.push(b'\n');
     Ok(())

@@ -18,8 +18,11 @@ pub(crate) enum Value<'a> {
     String(Cow<'a, str>),
     Array(Vec<Value<'a>>),
     /// In the order written; a name may come twice.
-    Object(Vec<(Cow<'a, str>, Value<'a>)>),
+    Object(Object<'a>),
 }
+
+/// The fields of an object.
+pub(crate) type Object<'a> = Vec<(Cow<'a, str>, Value<'a>)>;
 
 impl Value<'_> {
     /// What it is, for a message.
