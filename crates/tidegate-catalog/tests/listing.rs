@@ -1,30 +1,20 @@
 //! Listings against a naive walker, and what a listing says when there is nothing to list.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::path::{Path, PathBuf};
+mod dir;
+
+use std::path::Path;
 use std::sync::Arc;
 
-use tidegate_catalog::{
-    Access, Catalog, Error, Kind, Place, ReaderOptions, Settings, Stores, Value,
-};
-
-struct Dir(tempfile::TempDir);
+use dir::Dir;
+use tidegate_catalog::{Access, Error, Kind, ReaderOptions, Settings, Value};
 
 impl Dir {
-    fn new(files: &[&str]) -> Self {
-        let dir = Self(tempfile::tempdir().unwrap());
+    /// With these files, of one column and three rows.
+    fn of(files: &[&str]) -> Self {
+        let dir = Self::new(&[]);
         files.iter().for_each(|file| dir.parquet(file));
         dir
-    }
-
-    fn path(&self) -> PathBuf {
-        self.0.path().canonicalize().unwrap()
-    }
-
-    fn write(&self, file: &str, bytes: &[u8]) {
-        let path = self.path().join(file);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
     }
 
     fn parquet(&self, file: &str) {
@@ -39,18 +29,6 @@ impl Dir {
         self.write(file, &bytes);
     }
 
-    fn catalog(&self, access: Access) -> Catalog {
-        let place = Place {
-            working_dir: self.path(),
-            home: None,
-        };
-        let settings = Settings {
-            place,
-            ..Settings::default()
-        };
-        Catalog::new(access.clone(), Arc::new(Stores::new(access)), settings)
-    }
-
     async fn list(&self, text: &str) -> Result<Vec<String>, Error> {
         self.list_with(text, &ReaderOptions::default(), Access::everything())
             .await
@@ -62,7 +40,10 @@ impl Dir {
         options: &ReaderOptions,
         access: Access,
     ) -> Result<Vec<String>, Error> {
-        let table = self.catalog(access).resolve_path(text, options).await?;
+        let table = self
+            .catalog_with(Settings::default(), access)
+            .resolve_path(text, options)
+            .await?;
         let base = format!("{}/", self.path().display());
         Ok(table
             .files()
@@ -77,15 +58,13 @@ impl Dir {
     }
 
     async fn fails(&self, text: &str) -> String {
-        let error = self.list(text).await.unwrap_err();
-        let shown = format!("{error} | {}", error.hint.as_deref().unwrap_or_default());
-        shown.replace(&self.path().display().to_string(), "DIR")
+        self.shown(&self.list(text).await.unwrap_err())
     }
 }
 
 #[tokio::test]
 async fn paths_dirs_and_globs_find_their_files() {
-    let dir = Dir::new(&[
+    let dir = Dir::of(&[
         "a/1.parquet",
         "a/b/2.parquet",
         "a/b/c/3.parquet",
@@ -130,7 +109,7 @@ async fn paths_dirs_and_globs_find_their_files() {
 
 #[tokio::test]
 async fn what_is_missing_is_said_with_near_names() {
-    let dir = Dir::new(&["trips/2026.parquet", "zones.parquet", "sub/x/1.parquet"]);
+    let dir = Dir::of(&["trips/2026.parquet", "zones.parquet", "sub/x/1.parquet"]);
     dir.write("empty.csv", b"");
     std::fs::create_dir(dir.path().join("nothing")).unwrap();
     for (text, expect) in [
@@ -182,12 +161,12 @@ async fn what_is_missing_is_said_with_near_names() {
 
 #[tokio::test]
 async fn what_is_left_out_is_noticed() {
-    let dir = Dir::new(&["d/1.parquet", "e/1.parquet"]);
+    let dir = Dir::of(&["d/1.parquet", "e/1.parquet"]);
     dir.write("d/0.parquet", b"");
     dir.write("d/README.md", b"# d");
     dir.write("e/x.csv", b"a\n1\n");
     let table = dir
-        .catalog(Access::everything())
+        .catalog()
         .resolve_path("d", &ReaderOptions::default())
         .await
         .unwrap();
@@ -208,7 +187,7 @@ async fn what_is_left_out_is_noticed() {
 
 #[tokio::test]
 async fn table_formats_are_refused_by_name() {
-    let dir = Dir::new(&[
+    let dir = Dir::of(&[
         "delta/1.parquet",
         "hudi/1.parquet",
         "ice/data/1.parquet",
@@ -250,14 +229,14 @@ async fn table_formats_are_refused_by_name() {
 
 #[tokio::test]
 async fn linked_directories_are_followed_and_cycles_end() {
-    let dir = Dir::new(&["a/1.parquet", "other/2.parquet"]);
+    let dir = Dir::of(&["a/1.parquet", "other/2.parquet"]);
     let link = |to: &str, at: &str| {
         std::os::unix::fs::symlink(dir.path().join(to), dir.path().join(at)).unwrap()
     };
     link("other", "a/linked");
     link("a", "a/cycle");
     let table = dir
-        .catalog(Access::everything())
+        .catalog()
         .resolve_path("a", &ReaderOptions::default())
         .await
         .unwrap();
@@ -276,7 +255,7 @@ async fn linked_directories_are_followed_and_cycles_end() {
 
 #[tokio::test]
 async fn the_sandbox_holds_for_every_way_in() {
-    let dir = Dir::new(&["in/1.parquet", "out/2.parquet"]);
+    let dir = Dir::of(&["in/1.parquet", "out/2.parquet"]);
     std::os::unix::fs::symlink(dir.path().join("out"), dir.path().join("in/escape")).unwrap();
     let access = Access::everything()
         .with_allow_paths([dir.path().join("in")])
@@ -381,7 +360,7 @@ async fn globs_find_what_a_naive_walker_finds() {
                 random.pick(&["x", "y", "xy"])
             ));
         }
-        let dir = Dir::new(&files.iter().map(String::as_str).collect::<Vec<_>>());
+        let dir = Dir::of(&files.iter().map(String::as_str).collect::<Vec<_>>());
         for _ in 0..60 {
             let parts = ["**", "*", "a", "a*", "?", "*b", "**", "_*", "b"];
             let mut pattern: Vec<&str> =

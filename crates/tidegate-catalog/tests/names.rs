@@ -1,86 +1,17 @@
 //! Names, external tables, lists of paths, standard input, compression and interrupted writes.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod dir;
+
 use std::io::Write;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field};
 use datafusion::catalog::TableProvider;
-use datafusion::prelude::SessionContext;
-use tidegate_catalog::{
-    Access, Catalog, Existing, FilesTable, Format, Kind, Named, Place, ReaderOptions, Settings,
-    Stores, Value,
-};
-
-struct Dir(tempfile::TempDir);
-
-impl Dir {
-    fn new(files: &[(&str, &str)]) -> Self {
-        let dir = Self(tempfile::tempdir().unwrap());
-        files
-            .iter()
-            .for_each(|(name, text)| dir.write(name, text.as_bytes()));
-        dir
-    }
-
-    fn path(&self) -> PathBuf {
-        self.0.path().canonicalize().unwrap()
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) {
-        let path = self.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
-    }
-
-    fn catalog(&self) -> Catalog {
-        self.catalog_with(Settings::default())
-    }
-
-    fn catalog_with(&self, settings: Settings) -> Catalog {
-        let settings = Settings {
-            place: Place {
-                working_dir: self.path(),
-                home: None,
-            },
-            ..settings
-        };
-        Catalog::new(
-            Access::everything(),
-            Arc::new(Stores::new(Access::everything())),
-            settings,
-        )
-    }
-}
-
-async fn run(table: Arc<FilesTable>, sql: &str) -> String {
-    let context = SessionContext::new();
-    context.register_table("t", table).unwrap();
-    let batches = context.sql(sql).await.unwrap().collect().await.unwrap();
-    let options = arrow::util::display::FormatOptions::default().with_null("NULL");
-    let mut rows = Vec::new();
-    for batch in &batches {
-        for row in 0..batch.num_rows() {
-            let value = |column: &ArrayRef| {
-                let shown =
-                    arrow::util::display::ArrayFormatter::try_new(column, &options).unwrap();
-                shown.value(row).to_string()
-            };
-            rows.push(
-                batch
-                    .columns()
-                    .iter()
-                    .map(value)
-                    .collect::<Vec<_>>()
-                    .join(","),
-            );
-        }
-    }
-    rows.join("; ")
-}
+use dir::{Dir, run};
+use tidegate_catalog::{Access, Existing, Format, Kind, Named, ReaderOptions, Settings, Value};
 
 fn record_batch() -> RecordBatch {
     let column: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
@@ -180,7 +111,7 @@ async fn declared_columns_pin_names_and_types() {
     ];
     let table = catalog.resolve_path("d", &options).await.unwrap();
     assert_eq!(
-        run(Arc::clone(&table), "SELECT * FROM t").await,
+        run(Arc::clone(&table) as _, "SELECT * FROM t").await,
         "007,7,NULL"
     );
     assert_eq!(table.schema().field(1).data_type(), &DataType::Int32);
@@ -197,7 +128,7 @@ async fn declared_columns_pin_names_and_types() {
     );
     let empty = catalog.resolve_path("new/dir", &options).await.unwrap();
     assert_eq!(
-        run(Arc::clone(&empty), "SELECT count(*), max(a) FROM t").await,
+        run(Arc::clone(&empty) as _, "SELECT count(*), max(a) FROM t").await,
         "0,NULL"
     );
     assert!(empty.location().unwrap().ends_with("/new/dir"));
@@ -260,10 +191,13 @@ async fn standard_input_is_spooled_once() {
         counted.fetch_add(1, Ordering::Relaxed);
         Ok(path.clone())
     });
-    let catalog = dir.catalog_with(Settings {
-        stdin: Some(stdin),
-        ..Settings::default()
-    });
+    let catalog = dir.catalog_with(
+        Settings {
+            stdin: Some(stdin),
+            ..Settings::default()
+        },
+        Access::everything(),
+    );
     for _ in 0..2 {
         let table = catalog
             .resolve_path("-", &ReaderOptions::default())

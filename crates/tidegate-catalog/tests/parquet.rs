@@ -1,7 +1,8 @@
 //! Directories of Parquet files through DataFusion: union, partitions, statistics, pruning, row counts.
 #![allow(clippy::unwrap_used, missing_docs, deprecated)]
 
-use std::path::PathBuf;
+mod dir;
+
 use std::sync::Arc;
 
 use arrow::array::{
@@ -15,25 +16,14 @@ use datafusion::datasource::listing::{
 };
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use dir::{Dir, context, run};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use tidegate_catalog::{
-    Access, Catalog, Error, FilesTable, Kind, Place, ReaderOptions, Settings, Stores, Value,
-};
-
-struct Dir(tempfile::TempDir);
+use tidegate_catalog::{Kind, Value};
 
 impl Dir {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self) -> PathBuf {
-        self.0.path().canonicalize().unwrap()
-    }
-
-    fn write(&self, file: &str, columns: Vec<(&str, ArrayRef)>) {
-        self.write_with(
+    fn parquet(&self, file: &str, columns: Vec<(&str, ArrayRef)>) {
+        self.parquet_with(
             file,
             columns,
             WriterProperties::builder()
@@ -42,7 +32,12 @@ impl Dir {
         );
     }
 
-    fn write_with(&self, file: &str, columns: Vec<(&str, ArrayRef)>, properties: WriterProperties) {
+    fn parquet_with(
+        &self,
+        file: &str,
+        columns: Vec<(&str, ArrayRef)>,
+        properties: WriterProperties,
+    ) {
         let path = self.path().join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let batch = RecordBatch::try_from_iter(columns).unwrap();
@@ -55,63 +50,6 @@ impl Dir {
         writer.write(&batch).unwrap();
         writer.close().unwrap();
     }
-
-    fn catalog(&self) -> Catalog {
-        let settings = Settings {
-            place: Place {
-                working_dir: self.path(),
-                home: None,
-            },
-            ..Settings::default()
-        };
-        Catalog::new(
-            Access::everything(),
-            Arc::new(Stores::new(Access::everything())),
-            settings,
-        )
-    }
-
-    async fn table(&self, text: &str, options: &[(&str, Value)]) -> Result<Arc<FilesTable>, Error> {
-        let mut reader = ReaderOptions::default();
-        options
-            .iter()
-            .for_each(|(name, value)| reader.set(name, value.clone()).unwrap());
-        self.catalog().resolve_path(text, &reader).await
-    }
-
-    async fn query(&self, text: &str, options: &[(&str, Value)], sql: &str) -> String {
-        let table = self.table(text, options).await.unwrap();
-        run(table, sql).await
-    }
-}
-
-fn context() -> SessionContext {
-    SessionContext::new_with_config(SessionConfig::new().with_target_partitions(3))
-}
-
-async fn run(table: Arc<dyn TableProvider>, sql: &str) -> String {
-    let context = context();
-    context.register_table("t", table).unwrap();
-    let batches = context.sql(sql).await.unwrap().collect().await.unwrap();
-    let mut rows: Vec<String> = Vec::new();
-    for batch in &batches {
-        let options = arrow::util::display::FormatOptions::default().with_null("NULL");
-        let columns: Vec<_> = batch
-            .columns()
-            .iter()
-            .map(|column| arrow::util::display::ArrayFormatter::try_new(column, &options).unwrap())
-            .collect();
-        for row in 0..batch.num_rows() {
-            rows.push(
-                columns
-                    .iter()
-                    .map(|column| column.value(row).to_string())
-                    .collect::<Vec<_>>()
-                    .join(","),
-            );
-        }
-    }
-    rows.join("; ")
 }
 
 fn ints(values: &[i64]) -> ArrayRef {
@@ -124,15 +62,15 @@ fn texts(values: &[&str]) -> ArrayRef {
 
 #[tokio::test]
 async fn files_are_united_by_name_and_widened() {
-    let dir = Dir::new();
-    dir.write(
+    let dir = Dir::new(&[]);
+    dir.parquet(
         "d/1.parquet",
         vec![
             ("a", Arc::new(Int16Array::from(vec![1, 2])) as ArrayRef),
             ("b", texts(&["x", "y"])),
         ],
     );
-    dir.write(
+    dir.parquet(
         "d/2.parquet",
         vec![
             ("c", Arc::new(Date32Array::from(vec![1])) as ArrayRef),
@@ -146,7 +84,7 @@ async fn files_are_united_by_name_and_widened() {
             ),
         ],
     );
-    dir.write(
+    dir.parquet(
         "d/3.parquet",
         vec![
             ("a", Arc::new(Int32Array::from(vec![70_000])) as ArrayRef),
@@ -172,9 +110,9 @@ async fn files_are_united_by_name_and_widened() {
 
 #[tokio::test]
 async fn types_without_a_common_one_are_an_error_or_text() {
-    let dir = Dir::new();
-    dir.write("d/1.parquet", vec![("a", ints(&[7]))]);
-    dir.write("d/2.parquet", vec![("a", texts(&["x"]))]);
+    let dir = Dir::new(&[]);
+    dir.parquet("d/1.parquet", vec![("a", ints(&[7]))]);
+    dir.parquet("d/2.parquet", vec![("a", texts(&["x"]))]);
     let error = dir.table("d", &[]).await.unwrap_err();
     assert_eq!(error.kind, Kind::Schema);
     assert!(error.to_string().contains("1.parquet") && error.to_string().contains("2.parquet"));
@@ -191,14 +129,14 @@ async fn types_without_a_common_one_are_an_error_or_text() {
 
 #[tokio::test]
 async fn partitions_are_columns_and_prune() {
-    let dir = Dir::new();
+    let dir = Dir::new(&[]);
     for (year, region) in [
         (2024, "eu"),
         (2024, "us"),
         (2025, "__HIVE_DEFAULT_PARTITION__"),
         (2026, "a%20b"),
     ] {
-        dir.write(
+        dir.parquet(
             &format!("d/year={year}/region={region}/x.parquet"),
             vec![("v", ints(&[year, year + 1]))],
         );
@@ -267,8 +205,8 @@ fn files_in(plan: &Arc<dyn ExecutionPlan>) -> usize {
 
 #[tokio::test]
 async fn a_partition_key_wins_over_a_column_of_its_name() {
-    let dir = Dir::new();
-    dir.write(
+    let dir = Dir::new(&[]);
+    dir.parquet(
         "d/k=1/x.parquet",
         vec![("k", ints(&[9])), ("v", ints(&[5]))],
     );
@@ -285,13 +223,13 @@ async fn a_partition_key_wins_over_a_column_of_its_name() {
 
 #[tokio::test]
 async fn statistics_are_those_of_a_listing_table() {
-    let dir = Dir::new();
+    let dir = Dir::new(&[]);
     let values: Vec<i64> = (0..5_000).collect();
     let names: Vec<String> = values.iter().map(|v| format!("n{v:05}")).collect();
     for file in 0..3 {
         let shifted: Vec<i64> = values.iter().map(|v| v + file * 100).collect();
         let names = texts(&names.iter().map(String::as_str).collect::<Vec<_>>());
-        dir.write(
+        dir.parquet(
             &format!("d/p={file}/x.parquet"),
             vec![("a", ints(&shifted)), ("b", names)],
         );
@@ -338,13 +276,13 @@ async fn statistics_are_those_of_a_listing_table() {
 
 #[tokio::test]
 async fn bounds_are_exact_only_where_every_row_group_has_them() {
-    let dir = Dir::new();
+    let dir = Dir::new(&[]);
     let bare = || {
         WriterProperties::builder()
             .set_statistics_enabled(EnabledStatistics::None)
             .build()
     };
-    dir.write(
+    dir.parquet(
         "d/1.parquet",
         vec![
             ("a", ints(&[5, 6])),
@@ -354,7 +292,7 @@ async fn bounds_are_exact_only_where_every_row_group_has_them() {
             ),
         ],
     );
-    dir.write_with(
+    dir.parquet_with(
         "d/2.parquet",
         vec![
             ("a", ints(&[1, 9])),
@@ -372,9 +310,9 @@ async fn bounds_are_exact_only_where_every_row_group_has_them() {
         "NaN"
     );
     let all_null = Arc::new(Int64Array::from(vec![None, None])) as ArrayRef;
-    dir.write("n/1.parquet", vec![("a", all_null)]);
-    dir.write("n/2.parquet", vec![("a", ints(&[3, 4]))]);
-    dir.write("n/3.parquet", vec![("b", ints(&[3, 4]))]);
+    dir.parquet("n/1.parquet", vec![("a", all_null)]);
+    dir.parquet("n/2.parquet", vec![("a", ints(&[3, 4]))]);
+    dir.parquet("n/3.parquet", vec![("b", ints(&[3, 4]))]);
     let table = dir.table("n", &[]).await.unwrap();
     let column = table.statistics().unwrap().column_statistics[0].clone();
     assert_eq!(
@@ -390,10 +328,10 @@ async fn bounds_are_exact_only_where_every_row_group_has_them() {
 
 #[tokio::test]
 async fn large_files_are_cut_into_ranges_without_losing_a_row() {
-    let dir = Dir::new();
+    let dir = Dir::new(&[]);
     for file in 0..3 {
         let values: Vec<i64> = (0..40_000).map(|v| v * 7_919 % 1_000_003 + file).collect();
-        dir.write(&format!("d/{file}.parquet"), vec![("a", ints(&values))]);
+        dir.parquet(&format!("d/{file}.parquet"), vec![("a", ints(&values))]);
     }
     let table = dir.table("d", &[]).await.unwrap();
     let config = SessionConfig::new()
@@ -424,8 +362,8 @@ async fn large_files_are_cut_into_ranges_without_losing_a_row() {
 
 #[tokio::test]
 async fn damaged_files_are_named_or_left_out() {
-    let dir = Dir::new();
-    dir.write("d/1.parquet", vec![("a", ints(&[1]))]);
+    let dir = Dir::new(&[]);
+    dir.parquet("d/1.parquet", vec![("a", ints(&[1]))]);
     for (name, bytes) in [
         ("2", &b"PAR1 but not really PAR1"[..]),
         ("3", b"x"),
@@ -453,9 +391,9 @@ async fn damaged_files_are_named_or_left_out() {
 
 #[tokio::test]
 async fn every_row_knows_its_file_and_place() {
-    let dir = Dir::new();
-    dir.write("d/1.parquet", vec![("a", ints(&[10, 20]))]);
-    dir.write("d/2.parquet", vec![("a", ints(&[30]))]);
+    let dir = Dir::new(&[]);
+    dir.parquet("d/1.parquet", vec![("a", ints(&[10, 20]))]);
+    dir.parquet("d/2.parquet", vec![("a", ints(&[30]))]);
     let found = dir
         .query(
             "d",
@@ -473,11 +411,11 @@ async fn every_row_knows_its_file_and_place() {
 
 #[tokio::test]
 async fn a_snapshot_is_the_listing() {
-    let dir = Dir::new();
-    dir.write("d/1.parquet", vec![("a", ints(&[10, 20]))]);
+    let dir = Dir::new(&[]);
+    dir.parquet("d/1.parquet", vec![("a", ints(&[10, 20]))]);
     let one = dir.table("d", &[]).await.unwrap().snapshot();
     assert_eq!(one, dir.table("d/*.parquet", &[]).await.unwrap().snapshot());
-    dir.write("d/2.parquet", vec![("a", ints(&[30]))]);
+    dir.parquet("d/2.parquet", vec![("a", ints(&[30]))]);
     let two = dir.table("d", &[]).await.unwrap().snapshot();
     assert_ne!(one.id, two.id);
     assert_eq!(one.files[0], two.files[0]);

@@ -1,94 +1,19 @@
 //! Directories of CSV, JSON and other records through DataFusion.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::path::PathBuf;
-use std::sync::Arc;
+mod dir;
+
 use std::time::Instant;
 
 use datafusion::catalog::TableProvider;
-use datafusion::prelude::{SessionConfig, SessionContext};
-use tidegate_catalog::{
-    Access, Catalog, Error, FilesTable, Kind, Place, ReaderOptions, Settings, Stores, Value,
-};
-
-struct Dir(tempfile::TempDir);
+use datafusion::prelude::SessionContext;
+use dir::Dir;
+use tidegate_catalog::{Kind, ReaderOptions, Value};
 
 impl Dir {
-    fn new(files: &[(&str, &str)]) -> Self {
-        let dir = Self(tempfile::tempdir().unwrap());
-        files
-            .iter()
-            .for_each(|(name, text)| dir.write(name, text.as_bytes()));
-        dir
-    }
-
-    fn path(&self) -> PathBuf {
-        self.0.path().canonicalize().unwrap()
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) {
-        let path = self.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
-    }
-
-    fn catalog(&self) -> Catalog {
-        let settings = Settings {
-            place: Place {
-                working_dir: self.path(),
-                home: None,
-            },
-            ..Settings::default()
-        };
-        Catalog::new(
-            Access::everything(),
-            Arc::new(Stores::new(Access::everything())),
-            settings,
-        )
-    }
-
-    async fn table(&self, text: &str, options: &[(&str, Value)]) -> Result<Arc<FilesTable>, Error> {
-        let mut reader = ReaderOptions::default();
-        options
-            .iter()
-            .for_each(|(name, value)| reader.set(name, value.clone()).unwrap());
-        self.catalog().resolve_path(text, &reader).await
-    }
-
-    async fn query(&self, text: &str, options: &[(&str, Value)], sql: &str) -> String {
-        run(self.table(text, options).await.unwrap(), sql).await
-    }
-
     async fn fails(&self, text: &str, options: &[(&str, Value)]) -> String {
-        let error = self.table(text, options).await.unwrap_err();
-        let shown = format!("{error} | {}", error.hint.as_deref().unwrap_or_default());
-        shown.replace(&self.path().display().to_string(), "DIR")
+        self.shown(&self.table(text, options).await.unwrap_err())
     }
-}
-
-async fn run(table: Arc<dyn TableProvider>, sql: &str) -> String {
-    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(3));
-    context.register_table("t", table).unwrap();
-    let batches = context.sql(sql).await.unwrap().collect().await.unwrap();
-    let mut rows: Vec<String> = Vec::new();
-    for batch in &batches {
-        let options = arrow::util::display::FormatOptions::default().with_null("NULL");
-        let columns: Vec<_> = batch
-            .columns()
-            .iter()
-            .map(|column| arrow::util::display::ArrayFormatter::try_new(column, &options).unwrap())
-            .collect();
-        for row in 0..batch.num_rows() {
-            rows.push(
-                columns
-                    .iter()
-                    .map(|column| column.value(row).to_string())
-                    .collect::<Vec<_>>()
-                    .join(","),
-            );
-        }
-    }
-    rows.join("; ")
 }
 
 #[tokio::test]
@@ -227,7 +152,7 @@ async fn options_that_mean_nothing_are_refused() {
 
 #[tokio::test]
 async fn ten_thousand_files_plan_quickly() {
-    let dir = Dir(tempfile::tempdir().unwrap());
+    let dir = Dir::new(&[]);
     for n in 0..10_000 {
         dir.write(
             &format!("d/{}/{n:05}.csv", n % 10),
