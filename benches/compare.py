@@ -149,6 +149,7 @@ def timing(args):
     print("|---|---|---|---|" + ("---|---|" if args.plain else ""))
     for query in selected(args):
         took = {"tidegate": [], "duckdb": [], "plain": []}
+        problem = None
         for _ in range(args.runs):
             seconds, rows, error = tidegate(args.tidegate, args.data, query)
             took["tidegate"].append(seconds)
@@ -156,7 +157,7 @@ def timing(args):
             took["duckdb"].append(answer["seconds"])
             if args.plain:
                 took["plain"].append(plain(args.plain, args.data, str(query)))
-            problem = error if rows is None else difference(rows, answer)
+            problem = problem or (error if rows is None else difference(rows, answer))
         if problem:
             wrong += 1
             print(f"{query.stem}: {problem}", file=sys.stderr)
