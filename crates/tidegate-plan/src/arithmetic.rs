@@ -9,15 +9,19 @@ mod aggregate;
 mod average;
 mod decimal_average;
 mod divide;
+mod extremes;
 mod function;
 mod groups;
 mod kernels;
 mod linear;
+mod ordered;
 mod rule;
 
 pub use aggregate::{CheckedSum, checked_sum};
 pub use average::{CheckedAvg, checked_avg};
+pub use extremes::{greatest, least};
 pub use function::{CheckedOp, Operation, functions};
+pub(crate) use ordered::{Comparable, ToComparable};
 pub use rule::CheckedArithmetic;
 
 use datafusion::error::DataFusionError;

@@ -25,7 +25,7 @@ pub use graph::{
     Distribution, Edge, EdgeForm, Estimate, Repeats, Stage, StageGraph, StageId, Step, StepTree,
     Word,
 };
-pub use registry::Registry;
+pub use registry::{Registry, is_internal};
 pub use session::session_state;
 pub use settings::PlanSettings;
 pub use tidegate_operators::source::ScanAccess;

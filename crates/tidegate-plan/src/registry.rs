@@ -1,7 +1,7 @@
 //! The one function registry: what SQL can name, and what a decoded plan may refer to.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
 
 use datafusion::catalog::{TableFunction, TableFunctionImpl};
 use datafusion::execution::SessionStateDefaults;
@@ -24,6 +24,24 @@ pub struct Registry {
     windows: BTreeMap<String, Arc<WindowUDF>>,
     higher_order: Vec<Arc<HigherOrderUDF>>,
     tables: BTreeMap<String, Arc<TableFunction>>,
+}
+
+/// The scalar functions that only plans call.
+fn internal_scalars() -> impl Iterator<Item = Arc<ScalarUDF>> {
+    arithmetic::functions()
+        .into_iter()
+        .chain(arithmetic::Comparable::ALL.map(arithmetic::Comparable::function))
+        .chain(crate::sql::functions())
+}
+
+/// Whether a function is one that only plans call: no user should be told of it.
+pub fn is_internal(function: &str) -> bool {
+    static NAMES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+        internal_scalars()
+            .map(|udf| udf.name().to_string())
+            .collect()
+    });
+    NAMES.contains(function)
 }
 
 impl Default for Registry {
@@ -56,12 +74,15 @@ impl Registry {
                 .tables
                 .insert(function.name().to_string(), function);
         }
-        arithmetic::functions()
-            .into_iter()
-            .chain(crate::sql::functions())
-            .for_each(|udf| registry.add_scalar(udf));
-        registry.add_aggregate(arithmetic::checked_sum());
-        registry.add_aggregate(arithmetic::checked_avg());
+        internal_scalars().for_each(|udf| registry.add_scalar(udf));
+        for aggregate in [
+            arithmetic::checked_sum(),
+            arithmetic::checked_avg(),
+            arithmetic::least(),
+            arithmetic::greatest(),
+        ] {
+            registry.add_aggregate(aggregate);
+        }
         registry
     }
 

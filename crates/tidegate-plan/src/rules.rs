@@ -1,11 +1,21 @@
 //! Which rules run, in which order: DataFusion's defaults in their order, ours put between.
 
+mod distinct_order;
 pub(crate) mod expressions;
 mod float_meets_decimal;
+mod guarded_division;
+mod in_subquery;
 mod nested_loop;
+mod subquery_marks;
+mod temporal;
 
+pub use distinct_order::DistinctOrder;
 pub use float_meets_decimal::FloatMeetsDecimal;
+pub use guarded_division::GuardedDivision;
+pub use in_subquery::ThreeValuedIn;
 pub use nested_loop::NestedLoopGuard;
+pub use subquery_marks::SubqueryMarks;
+pub use temporal::Temporal;
 
 use std::sync::Arc;
 
@@ -15,19 +25,30 @@ use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 use crate::arithmetic::CheckedArithmetic;
 
-/// The analyzer's rules. Floats meet decimals before type coercion, DataFusion's last one; checked arithmetic needs
-/// the types, so it comes after.
+/// The analyzer's rules. What gives comparisons another meaning comes before type coercion, DataFusion's last one;
+/// checked arithmetic needs the types, so it comes after.
 pub fn analyzer() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
     let coercion = rules.len().saturating_sub(1);
-    rules.insert(coercion, Arc::new(FloatMeetsDecimal));
+    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 4] = [
+        Arc::new(DistinctOrder),
+        Arc::new(ThreeValuedIn),
+        Arc::new(FloatMeetsDecimal),
+        Arc::new(Temporal),
+    ];
+    rules.splice(coercion..coercion, ours);
+    rules.push(Arc::new(GuardedDivision));
     rules.push(Arc::new(CheckedArithmetic::default()));
     rules
 }
 
-/// The logical optimizer's rules. The last one checks the arithmetic that the others wrote.
+/// The logical optimizer's rules. Marks of subqueries are put where DataFusion puts those of filters; the last one
+/// checks the arithmetic that the others wrote.
 pub fn optimizer() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
+    let marks = SubqueryMarks::default();
+    let place = rules.iter().position(|rule| rule.name() == marks.before());
+    rules.insert(place.unwrap_or_default(), Arc::new(marks));
     rules.push(Arc::new(CheckedArithmetic::default()));
     rules
 }
@@ -63,16 +84,24 @@ mod tests {
             all.iter().map(|rule| rule.name()).collect(),
             defaults.iter().map(|rule| rule.name()).collect(),
             &[
+                "tidegate_distinct_order",
+                "tidegate_three_valued_in",
                 "tidegate_float_meets_decimal",
+                "tidegate_temporal",
+                "tidegate_guarded_division",
                 "tidegate_checked_arithmetic",
             ],
         );
         let names: Vec<_> = all.iter().map(|rule| rule.name()).collect();
         assert_eq!(
-            names[names.len() - 3..],
+            names[names.len() - 7..],
             [
+                "tidegate_distinct_order",
+                "tidegate_three_valued_in",
                 "tidegate_float_meets_decimal",
+                "tidegate_temporal",
                 "type_coercion",
+                "tidegate_guarded_division",
                 "tidegate_checked_arithmetic"
             ]
         );
@@ -81,7 +110,15 @@ mod tests {
         check(
             all.iter().map(|rule| rule.name()).collect(),
             defaults.iter().map(|rule| rule.name()).collect(),
-            &["tidegate_checked_arithmetic"],
+            &["tidegate_subquery_marks", "tidegate_checked_arithmetic"],
+        );
+        let names: Vec<_> = all.iter().map(|rule| rule.name()).collect();
+        let marks = names
+            .iter()
+            .position(|name| *name == "tidegate_subquery_marks");
+        assert_eq!(
+            marks.map(|at| names[at + 1]),
+            Some("decorrelate_predicate_subquery")
         );
 
         let (all, defaults) = (physical(), PhysicalOptimizer::new().rules);

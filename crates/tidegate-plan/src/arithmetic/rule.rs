@@ -7,6 +7,7 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, config::ConfigOptions};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::average::Avg;
+use datafusion::functions_aggregate::min_max::{Max, Min};
 use datafusion::functions_aggregate::sum::Sum;
 use datafusion::logical_expr::expr::{ScalarFunction, WindowFunction};
 use datafusion::logical_expr::{
@@ -18,11 +19,14 @@ use datafusion::optimizer::{AnalyzerRule, OptimizerConfig, OptimizerRule};
 
 use super::aggregate::checked_sum;
 use super::average::checked_avg;
+use super::extremes::{Extreme, greatest, least};
 use super::function::{Operation, functions};
 use super::linear;
+use super::ordered::{Comparable, ToComparable};
 use crate::rules::expressions::rewrite_expressions;
 
-/// Turns `+ - *`, `/` of decimals and unary minus over integers and decimals into checked functions, and DataFusion's `sum` into ours.
+/// Turns `+ - *`, `/` of decimals and unary minus over integers and decimals into checked functions, and DataFusion's
+/// `sum`, `avg`, `min` and `max` into ours. Arithmetic of floats gets the one NaN.
 ///
 /// It is an analyzer rule, and once more the last optimizer rule, for what DataFusion's rules wrote themselves.
 #[derive(Debug)]
@@ -98,20 +102,30 @@ impl CheckedArithmetic {
                     {
                         Transformed::yes(self.call(operation, vec![*left, *right]))
                     }
+                    _ if may_give_nan(op) => one_nan(BinaryExpr { left, op, right }, schema)?,
                     _ => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
                 }
             }
             Expr::Negative(argument) if argument.get_type(schema)?.is_signed_integer() => {
                 Transformed::yes(self.call(Operation::Negate, vec![*argument]))
             }
-            Expr::AggregateFunction(mut aggregate) => match checked_in_place_of(&aggregate.func) {
-                Some(func) => {
-                    aggregate.func = func;
-                    Transformed::yes(Expr::AggregateFunction(aggregate))
+            Expr::AggregateFunction(mut aggregate) => {
+                let checked = checked_in_place_of(&aggregate.func);
+                let mut changed = checked.is_some();
+                aggregate.func = checked.unwrap_or(aggregate.func);
+                if aggregate.func.inner().is::<Extreme>() {
+                    changed |= compare_with_one_nan(&mut aggregate.params.args, schema)?;
                 }
-                None => Transformed::no(Expr::AggregateFunction(aggregate)),
-            },
+                Transformed::new_transformed(Expr::AggregateFunction(aggregate), changed)
+            }
             Expr::WindowFunction(window) => checked_window(window),
+            Expr::ScalarFunction(mut call) if is_one_nan(&call) => {
+                let twice = call
+                    .args
+                    .iter_mut()
+                    .fold(false, |twice, argument| without_one_nan(argument) || twice);
+                Transformed::new_transformed(Expr::ScalarFunction(call), twice)
+            }
             other => Transformed::no(other),
         })
     }
@@ -126,11 +140,67 @@ impl CheckedArithmetic {
 
 /// Ours, where an expression was built with DataFusion's own function instead of by its name.
 fn checked_in_place_of(func: &AggregateUDF) -> Option<Arc<AggregateUDF>> {
-    let is_sum = func.inner().is::<Sum>();
-    let is_avg = func.inner().is::<Avg>();
-    is_sum
-        .then(checked_sum)
-        .or_else(|| is_avg.then(checked_avg))
+    let inner = func.inner();
+    Some(if inner.is::<Sum>() {
+        checked_sum()
+    } else if inner.is::<Avg>() {
+        checked_avg()
+    } else if inner.is::<Min>() {
+        least()
+    } else if inner.is::<Max>() {
+        greatest()
+    } else {
+        return None;
+    })
+}
+
+fn may_give_nan(op: Operator) -> bool {
+    use Operator::{Divide, Minus, Modulo, Multiply, Plus};
+    matches!(op, Plus | Minus | Multiply | Divide | Modulo)
+}
+
+/// One NaN for a computation of floats: a NaN inside is passed on by what is computed with it.
+fn one_nan(mut binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let left_inside = without_one_nan(&mut binary.left);
+    let right_inside = without_one_nan(&mut binary.right);
+    let binary = Expr::BinaryExpr(binary);
+    Ok(match binary.get_type(schema)?.is_floating() {
+        true => Transformed::yes(Comparable::OneNan.of(binary)),
+        false => Transformed::new_transformed(binary, left_inside || right_inside),
+    })
+}
+
+/// Takes the function off, if it is there.
+fn without_one_nan(expr: &mut Expr) -> bool {
+    let inside = match expr {
+        Expr::ScalarFunction(call) if is_one_nan(call) => call.args.pop(),
+        _ => None,
+    };
+    match inside {
+        Some(inside) => {
+            *expr = inside;
+            true
+        }
+        None => false,
+    }
+}
+
+fn is_one_nan(call: &ScalarFunction) -> bool {
+    let function = call.func.inner().downcast_ref::<ToComparable>();
+    function.is_some_and(|function| function.kind() == Comparable::OneNan)
+}
+
+/// A NaN that a file holds may have a sign, and its statistics leave it out: such columns are read for what they hold.
+fn compare_with_one_nan(args: &mut [Expr], schema: &DFSchema) -> Result<bool> {
+    let [argument] = args else {
+        return Ok(false);
+    };
+    let done = matches!(argument, Expr::ScalarFunction(call) if is_one_nan(call));
+    if done || !argument.get_type(schema)?.is_floating() {
+        return Ok(false);
+    }
+    *argument = Comparable::OneNan.of(std::mem::take(argument));
+    Ok(true)
 }
 
 fn checked_window(mut window: Box<WindowFunction>) -> Transformed<Expr> {

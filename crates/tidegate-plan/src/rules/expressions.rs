@@ -5,11 +5,21 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, LogicalPlan, Operator};
 
 /// Rewrites every expression of a node from its leaves up; `rewrite` is told the columns it may use. What the node
 /// gives keeps its names.
 pub(crate) fn rewrite_expressions(
+    plan: LogicalPlan,
+    mut rewrite: impl FnMut(Expr, &DFSchema) -> Result<Transformed<Expr>>,
+) -> Result<Transformed<LogicalPlan>> {
+    rewrite_whole_expressions(plan, |expr, schema| {
+        expr.transform_up(|expr| rewrite(expr, schema))
+    })
+}
+
+/// Rewrites each expression of a node as a whole.
+pub(crate) fn rewrite_whole_expressions(
     plan: LogicalPlan,
     mut rewrite: impl FnMut(Expr, &DFSchema) -> Result<Transformed<Expr>>,
 ) -> Result<Transformed<LogicalPlan>> {
@@ -22,12 +32,19 @@ pub(crate) fn rewrite_expressions(
     let names = NamePreserver::new(&plan);
     let rewritten = plan.map_expressions(|expr| {
         let name = names.save(&expr);
-        Ok(expr
-            .transform_up(|expr| rewrite(expr, &schema))?
-            .update_data(|expr| name.restore(expr)))
+        Ok(rewrite(expr, &schema)?.update_data(|expr| name.restore(expr)))
     })?;
     match rewritten.transformed {
         true => rewritten.map_data(LogicalPlan::recompute_schema),
         false => Ok(rewritten),
     }
+}
+
+/// Whether an operator brings its sides to one type to compare them.
+pub(crate) fn compares(operator: Operator) -> bool {
+    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
+    matches!(
+        operator,
+        Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom
+    )
 }

@@ -1,21 +1,22 @@
 //! Where a float meets a decimal, the decimal becomes a float, as in PostgreSQL. DataFusion makes both a decimal of 15
 //! places: `1e-20 > 0.0` is false then, and `1e300 > 0.1` an error.
 
+use std::sync::Arc;
+
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::error::Result;
-use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan, Operator, cast};
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Union, cast,
+};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::expressions::rewrite_expressions;
+use super::expressions::{compares, rewrite_expressions};
 
-/// Comparisons, IN, BETWEEN, CASE, join keys, and coalesce, greatest, least and nullif. Arithmetic needs no help. It comes
-/// before type coercion, which would choose the decimal.
-///
-/// Columns of VALUES and of UNION are coerced where the tree is built, before any rule: they stay as DataFusion makes
-/// them.
+/// Comparisons, IN, BETWEEN, CASE, join keys, the columns of VALUES and UNION, and coalesce, greatest, least and nullif.
+/// Arithmetic needs no help. It comes before type coercion, which would choose the decimal.
 #[derive(Debug)]
 pub struct FloatMeetsDecimal;
 
@@ -36,6 +37,8 @@ impl AnalyzerRule for FloatMeetsDecimal {
 fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     rewrite_expressions(plan, |expr, schema| Ok(rewrite_expr(expr, schema)))?
         .transform_data(rewrite_keys)?
+        .transform_data(rewrite_values)?
+        .transform_data(rewrite_union)?
         .map_data(LogicalPlan::recompute_schema)
 }
 
@@ -61,6 +64,85 @@ fn rewrite_keys(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         true => Transformed::yes(join),
         false => Transformed::no(join),
     })
+}
+
+/// The planner has cast the values of each column already, to the decimal.
+fn rewrite_values(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let LogicalPlan::Values(mut values) = plan else {
+        return Ok(Transformed::no(plan));
+    };
+    let empty = DFSchema::empty();
+    let was_float = |value: &Expr| match value {
+        Expr::Cast(cast) => kind(&cast.expr, &empty) == Kind::Float,
+        _ => false,
+    };
+    let mut fields = values.schema.fields().to_vec();
+    let mut changed = false;
+    for (at, field) in fields.iter_mut().enumerate() {
+        let floats = values.values.iter().any(|row| was_float(&row[at]));
+        if !field.data_type().is_decimal() || !floats {
+            continue;
+        }
+        for row in &mut values.values {
+            let value = match std::mem::take(&mut row[at]) {
+                Expr::Cast(cast) => *cast.expr,
+                value => value,
+            };
+            row[at] = cast(value, DataType::Float64);
+        }
+        *field = Arc::new(field.as_ref().clone().with_data_type(DataType::Float64));
+        changed = true;
+    }
+    if changed {
+        let metadata = values.schema.metadata().clone();
+        let fields = arrow::datatypes::Fields::from(fields);
+        values.schema = Arc::new(DFSchema::from_unqualified_fields(fields, metadata)?);
+    }
+    Ok(Transformed::new_transformed(
+        LogicalPlan::Values(values),
+        changed,
+    ))
+}
+
+fn rewrite_union(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let LogicalPlan::Union(union) = plan else {
+        return Ok(Transformed::no(plan));
+    };
+    let kinds = |at: usize| {
+        let inputs = union.inputs.iter();
+        inputs.map(move |input| of(input.schema().field(at).data_type()))
+    };
+    let mixed: Vec<bool> = (0..union.schema.fields().len())
+        .map(|at| {
+            kinds(at).any(|kind| kind == Kind::Float) && kinds(at).any(|kind| kind == Kind::Decimal)
+        })
+        .collect();
+    if !mixed.contains(&true) {
+        return Ok(Transformed::no(LogicalPlan::Union(union)));
+    }
+    let inputs = union
+        .inputs
+        .into_iter()
+        .map(|input| {
+            let columns = input
+                .schema()
+                .iter()
+                .zip(&mixed)
+                .map(|((of_table, field), mixed)| {
+                    let column = Expr::from((of_table, field));
+                    match *mixed && field.data_type().is_decimal() {
+                        true => cast(column, DataType::Float64)
+                            .alias_qualified(of_table.cloned(), field.name()),
+                        false => column,
+                    }
+                });
+            let columns: Vec<_> = columns.collect();
+            let input = LogicalPlanBuilder::new_from_arc(input).project(columns)?;
+            input.build().map(Arc::new)
+        })
+        .collect::<Result<_>>()?;
+    let union = Union::try_new_with_loose_types(inputs)?;
+    Ok(Transformed::yes(LogicalPlan::Union(union)))
 }
 
 fn rewrite_expr(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
@@ -100,14 +182,6 @@ fn rewrite_expr(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     }
 }
 
-fn compares(operator: Operator) -> bool {
-    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
-    matches!(
-        operator,
-        Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom
-    )
-}
-
 /// Makes the decimals floats if there is a float among them.
 fn meet<'a>(exprs: impl IntoIterator<Item = &'a mut Expr>, schema: &DFSchema) -> bool {
     let (mut floats, mut decimals) = (false, Vec::new());
@@ -125,7 +199,7 @@ fn meet<'a>(exprs: impl IntoIterator<Item = &'a mut Expr>, schema: &DFSchema) ->
     changes
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Float,
     Decimal,
@@ -134,10 +208,16 @@ enum Kind {
 
 /// A type that cannot be told yet is left to type coercion.
 fn kind(expr: &Expr, schema: &DFSchema) -> Kind {
-    match expr.get_type(schema) {
-        Ok(kind) if kind.is_floating() => Kind::Float,
-        Ok(kind) if kind.is_decimal() => Kind::Decimal,
-        _ => Kind::Other,
+    expr.get_type(schema).map_or(Kind::Other, |kind| of(&kind))
+}
+
+fn of(data_type: &DataType) -> Kind {
+    if data_type.is_floating() {
+        Kind::Float
+    } else if data_type.is_decimal() {
+        Kind::Decimal
+    } else {
+        Kind::Other
     }
 }
 

@@ -10,7 +10,7 @@ use datafusion::physical_expr::expressions::{
 };
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr, ScalarFunctionExpr};
 
-use crate::arithmetic::{CheckedOp, Operation, sql_type};
+use crate::arithmetic::{CheckedOp, Operation, ToComparable, sql_type};
 
 /// A column's name without what DataFusion's planner adds to the text of expressions: types of literals, the frames
 /// of windows.
@@ -205,6 +205,9 @@ fn case(case: &CaseExpr) -> String {
 
 fn call(function: &ScalarFunctionExpr) -> String {
     let args = function.args();
+    if let ([argument], true) = (args, function.fun().inner().is::<ToComparable>()) {
+        return expression(argument.as_ref());
+    }
     if let Some(checked) = function.fun().inner().downcast_ref::<CheckedOp>() {
         match (checked.operation(), args) {
             (Operation::Negate, [argument]) => {

@@ -1,0 +1,173 @@
+//! Functions that make values comparable where arrow orders them otherwise than SQL does.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, PrimitiveArray};
+use arrow::datatypes::{
+    DataType, Float16Type, Float32Type, Float64Type, IntervalMonthDayNano,
+    IntervalMonthDayNanoType, IntervalUnit,
+};
+use datafusion::common::{exec_err, plan_err};
+use datafusion::error::Result;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion::scalar::ScalarValue;
+
+/// Which value is made of another one to compare it by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Comparable {
+    /// A float with one NaN: processors give `0 / 0` a sign, by which arrow puts it below all numbers.
+    OneNan,
+    /// The length of an interval, in nanoseconds: a month is 30 days, a day 24 hours, as in PostgreSQL. Arrow compares
+    /// months, then days, then the rest.
+    IntervalLength,
+}
+
+impl Comparable {
+    pub(crate) const ALL: [Comparable; 2] = [Comparable::OneNan, Comparable::IntervalLength];
+
+    /// The name of the function, in serialized plans too: never change one.
+    fn name(self) -> &'static str {
+        match self {
+            Comparable::OneNan => "one_nan",
+            Comparable::IntervalLength => "interval_length",
+        }
+    }
+
+    pub(crate) fn function(self) -> Arc<ScalarUDF> {
+        static ALL: LazyLock<[Arc<ScalarUDF>; 2]> = LazyLock::new(|| {
+            Comparable::ALL.map(|kind| Arc::new(ScalarUDF::new_from_impl(ToComparable::new(kind))))
+        });
+        Arc::clone(&ALL[self as usize])
+    }
+
+    /// The call of the function.
+    pub(crate) fn of(self, expr: Expr) -> Expr {
+        self.function().call(vec![expr])
+    }
+}
+
+/// The length of an interval in nanoseconds.
+pub(super) fn interval_length(value: IntervalMonthDayNano) -> i128 {
+    const DAY: i128 = 24 * 3_600 * 1_000_000_000;
+    let days = i128::from(value.months) * 30 + i128::from(value.days);
+    days * DAY + i128::from(value.nanoseconds)
+}
+
+/// The function of a [`Comparable`].
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ToComparable {
+    kind: Comparable,
+    signature: Signature,
+}
+
+impl ToComparable {
+    fn new(kind: Comparable) -> Self {
+        Self {
+            kind,
+            signature: Signature::any(1, Volatility::Immutable),
+        }
+    }
+
+    /// What the function makes.
+    pub(crate) fn kind(&self) -> Comparable {
+        self.kind
+    }
+}
+
+impl ScalarUDFImpl for ToComparable {
+    fn name(&self) -> &str {
+        self.kind.name()
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        // Columns keep the name of what the user wrote.
+        match args {
+            [argument] => Ok(argument.schema_name().to_string()),
+            _ => plan_err!("{} takes one argument", self.name()),
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        match (self.kind, types) {
+            (Comparable::OneNan, [float]) if float.is_floating() => Ok(float.clone()),
+            (
+                Comparable::IntervalLength,
+                [DataType::Interval(IntervalUnit::MonthDayNano) | DataType::Null],
+            ) => Ok(DataType::Decimal128(38, 0)),
+            _ => plan_err!("{} of {types:?}", self.name()),
+        }
+    }
+
+    fn is_strict(&self) -> bool {
+        true
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        match args.args.as_slice() {
+            [ColumnarValue::Array(array)] => Ok(ColumnarValue::Array(self.array(array)?)),
+            [ColumnarValue::Scalar(scalar)] => {
+                let array = self.array(&scalar.to_array()?)?;
+                let scalar = ScalarValue::try_from_array(&array, 0)?;
+                Ok(ColumnarValue::Scalar(scalar))
+            }
+            _ => exec_err!("{} takes one argument", self.name()),
+        }
+    }
+}
+
+impl ToComparable {
+    fn array(&self, array: &ArrayRef) -> Result<ArrayRef> {
+        macro_rules! one_nan {
+            ($kind:ty) => {{
+                let nan = <$kind as arrow::datatypes::ArrowPrimitiveType>::Native::NAN;
+                let one = |value: <$kind as arrow::datatypes::ArrowPrimitiveType>::Native| {
+                    if value.is_nan() { nan } else { value }
+                };
+                let values: PrimitiveArray<$kind> = array.as_primitive::<$kind>().unary(one);
+                Arc::new(values) as ArrayRef
+            }};
+        }
+        Ok(match (self.kind, array.data_type()) {
+            (Comparable::OneNan, DataType::Float16) => one_nan!(Float16Type),
+            (Comparable::OneNan, DataType::Float32) => one_nan!(Float32Type),
+            (Comparable::OneNan, DataType::Float64) => one_nan!(Float64Type),
+            (Comparable::IntervalLength, DataType::Interval(IntervalUnit::MonthDayNano)) => {
+                let lengths: Decimal128Array = array
+                    .as_primitive::<IntervalMonthDayNanoType>()
+                    .unary(interval_length);
+                Arc::new(lengths.with_precision_and_scale(38, 0)?)
+            }
+            (Comparable::IntervalLength, DataType::Null) => {
+                arrow::array::new_null_array(&DataType::Decimal128(38, 0), array.len())
+            }
+            (_, other) => return exec_err!("{} of {other}", self.name()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_month_is_thirty_days_and_a_day_is_24_hours() {
+        let length = |months, days, nanoseconds| {
+            interval_length(IntervalMonthDayNano {
+                months,
+                days,
+                nanoseconds,
+            })
+        };
+        assert_eq!(length(1, 0, 0), length(0, 30, 0));
+        assert_eq!(length(0, 1, 0), length(0, 0, 86_400_000_000_000));
+        assert!(length(0, 1, 0) < length(0, 0, 129_600_000_000_000));
+        assert!(length(i32::MAX, i32::MAX, i64::MAX) > 0);
+        assert!(length(i32::MIN, i32::MIN, i64::MIN) < 0);
+    }
+}

@@ -1,0 +1,56 @@
+//! Aggregates with DISTINCT and ORDER BY that ask for different orders in one SELECT: DataFusion sorts their input once
+//! and answers all but one wrongly.
+
+use datafusion::common::DataFusionError;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::Result;
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, SortExpr};
+use datafusion::optimizer::AnalyzerRule;
+
+use crate::sql::{Code, Error};
+
+/// Refuses them.
+#[derive(Debug)]
+pub struct DistinctOrder;
+
+impl AnalyzerRule for DistinctOrder {
+    fn name(&self) -> &str {
+        "tidegate_distinct_order"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::Aggregate(aggregate) = node
+                && differ(aggregate)?
+            {
+                return Err(DataFusionError::External(Box::new(
+                    Error::new(
+                        Code::Unsupported,
+                        "aggregates with DISTINCT and different ORDER BY in one SELECT are not supported",
+                    )
+                    .hint("compute each in a subquery of its own, and join them"),
+                )));
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(plan)
+    }
+}
+
+fn differ(aggregate: &Aggregate) -> Result<bool> {
+    let mut orders: Vec<Vec<SortExpr>> = Vec::new();
+    for expr in &aggregate.aggr_expr {
+        expr.apply(|expr| {
+            if let Expr::AggregateFunction(call) = expr
+                && call.params.distinct
+                && !call.params.order_by.is_empty()
+                && !orders.contains(&call.params.order_by)
+            {
+                orders.push(call.params.order_by.clone());
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+    }
+    Ok(orders.len() > 1)
+}
