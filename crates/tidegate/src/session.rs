@@ -267,13 +267,14 @@ impl Session {
             .schema())
     }
 
-    /// The names of all functions, for completion.
+    /// The names of all functions that a query may call, for completion.
     pub fn functions(&self) -> Vec<String> {
         let registry = self.inner.registry.read();
         let scalars = registry.scalars().map(|f| f.name().to_string());
         let aggregates = registry.aggregates().map(|f| f.name().to_string());
         let windows = registry.windows().map(|f| f.name().to_string());
         let mut names: Vec<String> = scalars.chain(aggregates).chain(windows).collect();
+        names.retain(|name| !tidegate_plan::is_internal(name));
         names.sort();
         names.dedup();
         names
@@ -350,6 +351,7 @@ impl Session {
                 bytes_max: settings.sql_bytes as usize,
                 tokens_max: settings.sql_tokens_max,
                 nesting_max: settings.sql_nesting_max,
+                subqueries_max: settings.sql_subqueries_max,
             }
         };
         sql::parse_script_within(text, &limits).map_err(convert::from_sql)

@@ -1,32 +1,40 @@
-//! A cast from a decimal or a float to an integer rounds, as in PostgreSQL: decimals half
-//! away from zero, floats half to even. Arrow's cast truncates, so a rounding function is put
-//! under it while the plan still says what the user wrote.
+//! Casts mean what they mean in PostgreSQL. The plan is changed while it still says what the user wrote.
+//!
+//! - From a decimal or a float to an integer they round: decimals half away from zero, floats half to even. Arrow's
+//!   cast truncates, so a rounding function is put under it.
+//! - Between numbers and dates or times there are none: arrow's would count units that depend on the type.
+//! - A text is a time of day only with a colon: arrow's takes a number for one, too.
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Array, Decimal256Array, Float32Array, Float64Array,
-};
-use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, i256};
+use arrow::array::{AsArray, StringArray};
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchema, DataFusionError, Result, exec_err, plan_err};
+use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue, exec_err};
 use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, Volatility,
+    Signature, Volatility, lit,
 };
 
+use super::error::{Code, Error};
+use super::whole::Whole;
+use crate::arithmetic::sql_type;
 use crate::rules::expressions::rewrite_expressions;
 
 /// The functions a registry needs so that plans made here can be decoded.
 pub fn functions() -> Vec<Arc<ScalarUDF>> {
-    vec![Arc::clone(&ROUND)]
+    let whole = Whole::ALL.map(Whole::function);
+    whole.into_iter().chain([Arc::clone(&TIME_TEXT)]).collect()
 }
 
-static ROUND: LazyLock<Arc<ScalarUDF>> =
-    LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(RoundToWhole::default())));
+static TIME_TEXT: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
+    Arc::new(ScalarUDF::new_from_impl(TimeText {
+        signature: Signature::any(2, Volatility::Immutable),
+    }))
+});
 
-/// Puts the rounding under every cast to an integer.
+/// Gives the casts of a plan their meaning, and `ceil` and `floor` of decimals, which round as well.
 pub(crate) fn round(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|plan| rewrite_expressions(plan, round_cast))?
         .map_data(LogicalPlan::recompute_schema)
@@ -36,9 +44,20 @@ pub(crate) fn round(plan: LogicalPlan) -> Result<LogicalPlan> {
 fn round_cast(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let (inner, field) = match &expr {
         Expr::Cast(Cast { expr, field }) | Expr::TryCast(TryCast { expr, field }) => (expr, field),
+        Expr::ScalarFunction(call) => return Ok(whole_decimal(call, schema)),
         _ => return Ok(Transformed::no(expr)),
     };
-    if !field.data_type().is_integer() || already(inner) {
+    let refused = inner
+        .get_type(schema)
+        .ok()
+        .and_then(|from| no_cast(&from, field.data_type()));
+    if let Some(refused) = refused {
+        return Err(DataFusionError::External(Box::new(refused)));
+    }
+    if let DataType::Time32(_) | DataType::Time64(_) = field.data_type() {
+        return time_of_day(expr, schema);
+    }
+    if !field.data_type().is_integer() || Whole::is_called(inner) {
         return Ok(Transformed::no(expr));
     }
     // A type that is not known here (a parameter of a function yet to be resolved) is no float.
@@ -50,12 +69,7 @@ fn round_cast(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     if !fractional {
         return Ok(Transformed::no(expr));
     }
-    let rounded = |inner: Box<Expr>| {
-        Box::new(Expr::ScalarFunction(ScalarFunction::new_udf(
-            Arc::clone(&ROUND),
-            vec![*inner],
-        )))
-    };
+    let rounded = |inner: Box<Expr>| Box::new(Whole::Nearest.of(*inner));
     Ok(Transformed::yes(match expr {
         Expr::Cast(Cast { expr, field }) => Expr::Cast(Cast {
             expr: rounded(expr),
@@ -69,134 +83,128 @@ fn round_cast(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     }))
 }
 
-fn already(expr: &Expr) -> bool {
-    matches!(expr, Expr::ScalarFunction(function) if function.name() == NAME)
-}
-
-pub(crate) const NAME: &str = "round_to_whole";
-
-/// Rounds to a whole number of the same kind; decimals lose their places.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct RoundToWhole {
-    signature: Signature,
-}
-
-impl Default for RoundToWhole {
-    fn default() -> Self {
-        Self {
-            signature: Signature::any(1, Volatility::Immutable),
+/// DataFusion's `ceil` and `floor` keep the places of a decimal, and have no room for another digit.
+fn whole_decimal(call: &ScalarFunction, schema: &DFSchema) -> Transformed<Expr> {
+    let whole = match (call.name(), call.args.as_slice()) {
+        ("ceil", [argument]) => Some((Whole::Up, argument)),
+        ("floor", [argument]) => Some((Whole::Down, argument)),
+        _ => None,
+    };
+    match whole {
+        Some((whole, argument))
+            if argument
+                .get_type(schema)
+                .is_ok_and(|kind| kind.is_decimal()) =>
+        {
+            Transformed::yes(whole.of(argument.clone()))
         }
+        _ => Transformed::no(Expr::ScalarFunction(call.clone())),
     }
 }
 
-impl ScalarUDFImpl for RoundToWhole {
+/// The error of a cast that means nothing.
+fn no_cast(from: &DataType, to: &DataType) -> Option<Error> {
+    let point = |data_type: &DataType| {
+        use DataType::{Date32, Date64, Time32, Time64, Timestamp};
+        matches!(
+            data_type,
+            Date32 | Date64 | Time32(_) | Time64(_) | Timestamp(..)
+        )
+    };
+    let to_point = point(to) && from.is_numeric();
+    if !to_point && !(point(from) && to.is_numeric()) {
+        return None;
+    }
+    let (from, to) = (sql_type(from), sql_type(to));
+    let hint = match to_point {
+        true => "make a timestamp of seconds since 1970 with to_timestamp(…)",
+        false => "get a number with extract(epoch FROM …) or another part",
+    };
+    Some(
+        Error::new(
+            Code::TypeMismatch,
+            format!("a value of type {from} cannot be cast to {to}"),
+        )
+        .hint(hint),
+    )
+}
+
+/// Puts a look at the text under a cast of a text to a time of day.
+fn time_of_day(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let checked = |inner: Box<Expr>, or_null: bool| {
+        let args = vec![*inner, lit(or_null)];
+        Box::new(TIME_TEXT.call(args))
+    };
+    Ok(match expr {
+        Expr::Cast(Cast { expr, field }) if is_unchecked_text(&expr, schema) => {
+            let expr = checked(expr, false);
+            Transformed::yes(Expr::Cast(Cast { expr, field }))
+        }
+        Expr::TryCast(TryCast { expr, field }) if is_unchecked_text(&expr, schema) => {
+            let expr = checked(expr, true);
+            Transformed::yes(Expr::TryCast(TryCast { expr, field }))
+        }
+        other => Transformed::no(other),
+    })
+}
+
+fn is_unchecked_text(expr: &Expr, schema: &DFSchema) -> bool {
+    let checked = matches!(expr, Expr::ScalarFunction(call) if call.name() == TimeText::NAME);
+    !checked && expr.get_type(schema).is_ok_and(|kind| kind.is_string())
+}
+
+/// Gives back the texts that can be times of day; for others it fails or, if the second argument says so, gives NULL.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct TimeText {
+    signature: Signature,
+}
+
+fn not_a_time(text: &str) -> DataFusionError {
+    let message = format!("`{text}` is not a TIME");
+    let error =
+        Error::new(Code::InvalidValue, message).hint("write HH:MM:SS; TRY_CAST gives NULL instead");
+    DataFusionError::External(Box::new(error))
+}
+
+impl TimeText {
+    const NAME: &str = "time_text";
+}
+
+impl ScalarUDFImpl for TimeText {
     fn name(&self) -> &str {
-        NAME
+        Self::NAME
     }
 
     fn signature(&self) -> &Signature {
         &self.signature
     }
 
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        match types {
-            [data_type @ (DataType::Float32 | DataType::Float64)] => Ok(data_type.clone()),
-            [DataType::Float16] => Ok(DataType::Float32),
-            [DataType::Decimal128(precision, scale)] => Ok(DataType::Decimal128(
-                whole_digits(*precision, *scale, 38),
-                0,
-            )),
-            [DataType::Decimal256(precision, scale)] => Ok(DataType::Decimal256(
-                whole_digits(*precision, *scale, 76),
-                0,
-            )),
-            _ => plan_err!("{NAME} takes one float or decimal"),
-        }
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Utf8)
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [value] = args.args.as_slice() else {
-            return exec_err!("{NAME} takes one argument");
+        let [
+            text,
+            ColumnarValue::Scalar(ScalarValue::Boolean(Some(or_null))),
+        ] = &*args.args
+        else {
+            return exec_err!("{} takes a text and a constant", Self::NAME);
         };
-        match value {
-            ColumnarValue::Array(array) => Ok(ColumnarValue::Array(round_array(array)?)),
-            ColumnarValue::Scalar(scalar) => {
-                let array = round_array(&scalar.to_array()?)?;
-                let scalar = datafusion::common::ScalarValue::try_from_array(&array, 0)?;
-                Ok(ColumnarValue::Scalar(scalar))
+        let texts = arrow::compute::cast(&text.to_array(1)?, &DataType::Utf8)?;
+        let times = texts.as_string::<i32>().iter().map(|text| match text {
+            Some(text) if !text.contains(':') => match or_null {
+                true => Ok(None),
+                false => Err(not_a_time(text)),
+            },
+            text => Ok(text),
+        });
+        let times: StringArray = times.collect::<Result<_>>()?;
+        Ok(match text {
+            ColumnarValue::Array(_) => ColumnarValue::Array(Arc::new(times)),
+            ColumnarValue::Scalar(_) => {
+                ColumnarValue::Scalar(ScalarValue::try_from_array(&times, 0)?)
             }
-        }
-    }
-}
-
-/// One more digit than stood before the point, for 9.9 becomes 10.
-fn whole_digits(precision: u8, scale: i8, most: u8) -> u8 {
-    let places = u8::try_from(scale).unwrap_or(0);
-    (precision.saturating_sub(places) + 1).clamp(1, most)
-}
-
-fn round_array(array: &ArrayRef) -> Result<ArrayRef> {
-    let wrong = || DataFusionError::Execution(format!("{NAME} takes a float or a decimal"));
-    Ok(match array.data_type() {
-        DataType::Float16 => {
-            let wide = arrow::compute::cast(array, &DataType::Float32)?;
-            round_array(&wide)?
-        }
-        DataType::Float32 => {
-            let rounded: Float32Array = array
-                .as_primitive::<Float32Type>()
-                .unary(f32::round_ties_even);
-            Arc::new(rounded)
-        }
-        DataType::Float64 => {
-            let rounded: Float64Array = array
-                .as_primitive::<Float64Type>()
-                .unary(f64::round_ties_even);
-            Arc::new(rounded)
-        }
-        DataType::Decimal128(precision, scale) => {
-            let places = u32::try_from(*scale).map_err(|_| wrong())?;
-            let unit = 10i128.checked_pow(places).ok_or_else(wrong)?;
-            let rounded: Decimal128Array = array
-                .as_primitive::<Decimal128Type>()
-                .unary(|value| round_128(value, unit));
-            Arc::new(rounded.with_precision_and_scale(whole_digits(*precision, *scale, 38), 0)?)
-        }
-        DataType::Decimal256(precision, scale) => {
-            let places = u32::try_from(*scale).map_err(|_| wrong())?;
-            let unit = i256::from_i128(10).checked_pow(places).ok_or_else(wrong)?;
-            let rounded: Decimal256Array = array
-                .as_primitive::<Decimal256Type>()
-                .unary(|value| round_256(value, unit));
-            Arc::new(rounded.with_precision_and_scale(whole_digits(*precision, *scale, 76), 0)?)
-        }
-        _ => return Err(wrong()),
-    })
-}
-
-fn round_128(value: i128, unit: i128) -> i128 {
-    let (whole, rest) = (value / unit, value % unit);
-    // |rest| < unit ≤ 10^38, so its double does not fit; compare with what is missing instead.
-    if rest.abs() >= unit - rest.abs() && rest != 0 {
-        whole + rest.signum()
-    } else {
-        whole
-    }
-}
-
-fn round_256(value: i256, unit: i256) -> i256 {
-    let (Some(whole), Some(rest)) = (value.checked_div(unit), value.checked_rem(unit)) else {
-        return value;
-    };
-    let size = rest.wrapping_abs();
-    if size >= unit.wrapping_sub(size) && rest != i256::ZERO {
-        let away = if rest < i256::ZERO {
-            i256::MINUS_ONE
-        } else {
-            i256::ONE
-        };
-        whole.wrapping_add(away)
-    } else {
-        whole
+        })
     }
 }

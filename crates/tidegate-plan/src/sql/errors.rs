@@ -186,7 +186,7 @@ impl Translator<'_> {
                     .chain(state.aggregate_functions().keys())
                     .chain(state.window_functions().keys())
                     .map(String::as_str)
-                    .filter(|name| !name.starts_with("checked_") && *name != super::casts::NAME);
+                    .filter(|name| !crate::is_internal(name));
                 did_you_mean(&near(name, names))
             }
             None => None,

@@ -34,7 +34,9 @@ mod names;
 mod parameters;
 mod plan;
 mod types;
+mod using;
 mod virtual_columns;
+mod whole;
 
 mod error;
 mod errors;

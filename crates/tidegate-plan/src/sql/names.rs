@@ -6,9 +6,10 @@ use std::ops::ControlFlow;
 
 use datafusion::common::{Column, DataFusionError, SchemaError};
 use datafusion::sql::sqlparser::ast::{
-    ExcludeSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart,
-    Query, Select, SelectItem, SelectItemQualifiedWildcardKind, TableFactor, TableWithJoins, Visit,
-    VisitMut, Visitor, VisitorMut, WildcardAdditionalOptions,
+    BinaryOperator, ExcludeSelectItem, Expr, GroupByExpr, Ident, JoinConstraint, JoinOperator,
+    ObjectName, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
+    SetExpr, TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
+    WildcardAdditionalOptions,
 };
 
 /// Spellings by lower case.
@@ -203,15 +204,16 @@ impl Fitter {
             self.using(table_with_joins);
         }
         for join in &mut table.joins {
-            if let Some(JoinConstraint::Using(names)) = constraint(join) {
+            if let Some(JoinConstraint::Using(names)) = constraint(&mut join.join_operator) {
                 names.iter_mut().for_each(|name| self.column(name));
             }
         }
     }
 }
 
-fn constraint(join: &mut Join) -> Option<&mut JoinConstraint> {
-    match &mut join.join_operator {
+/// What a join joins by, if its kind can say so.
+pub(super) fn constraint(join: &mut JoinOperator) -> Option<&mut JoinConstraint> {
+    match join {
         JoinOperator::Join(constraint)
         | JoinOperator::Inner(constraint)
         | JoinOperator::Left(constraint)
@@ -248,6 +250,66 @@ pub(crate) fn respell(query: &mut Query, error: &DataFusionError) -> bool {
     };
     let _ = VisitMut::visit(query, &mut respeller);
     respeller.changed
+}
+
+/// The query with a check of every name in `* REPLACE (… AS name)`, which the planner does not look at: it does look at
+/// those of EXCLUDE. Only to be planned, and only if there is such a name.
+pub(crate) fn with_replaced_checked(query: &Query) -> Option<Query> {
+    let mut checked = query.clone();
+    let mut checks = ReplaceChecks(false);
+    let _ = VisitMut::visit(&mut checked, &mut checks);
+    checks.0.then_some(checked)
+}
+
+struct ReplaceChecks(bool);
+
+impl VisitorMut for ReplaceChecks {
+    type Break = ();
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let checks: Vec<SelectItem> = select.projection.iter().filter_map(excluding).collect();
+        if checks.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        self.0 = true;
+        let one = Expr::Value(Value::Number("1".into(), false).with_empty_span());
+        let mut inner = select.clone();
+        inner.projection = checks;
+        inner.projection.push(SelectItem::UnnamedExpr(one));
+        inner.selection = None;
+        inner.distinct = None;
+        inner.group_by = GroupByExpr::Expressions(vec![], vec![]);
+        inner.having = None;
+        inner.qualify = None;
+        let check = Expr::Exists {
+            subquery: Box::new(super::rewrite::wrap(SetExpr::Select(Box::new(inner)))),
+            negated: false,
+        };
+        select.selection = Some(match select.selection.take() {
+            None => check,
+            Some(condition) => Expr::BinaryOp {
+                left: Box::new(Expr::Nested(Box::new(condition))),
+                op: BinaryOperator::And,
+                right: Box::new(check),
+            },
+        });
+        ControlFlow::Continue(())
+    }
+}
+
+/// `* EXCLUDE (name)` for `* REPLACE (… AS name)`.
+fn excluding(item: &SelectItem) -> Option<SelectItem> {
+    let mut item = item.clone();
+    let (SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options)) = &mut item
+    else {
+        return None;
+    };
+    let replace = options.opt_replace.take()?;
+    let names = replace.items.into_iter();
+    let names = names.map(|item| ObjectName::from(vec![item.column_name]));
+    options.opt_except = None;
+    options.opt_exclude = Some(ExcludeSelectItem::Multiple(names.collect()));
+    Some(item)
 }
 
 /// The column the planner missed and those it had.

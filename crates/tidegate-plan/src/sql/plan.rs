@@ -27,7 +27,7 @@ use datafusion::sql::planner::{NullOrdering, ParserOptions, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 
 use super::describe;
-use super::error::{Error, Result};
+use super::error::{Code, Error, Result};
 use super::errors;
 use super::exponents;
 use super::names;
@@ -36,7 +36,7 @@ use super::parameters::{self, Parameters};
 use super::stack;
 use super::statement::{Insert, Parsed, Query, Statement};
 use super::types::Types;
-use super::{calls, casts, virtual_columns};
+use super::{calls, casts, using, virtual_columns};
 
 /// How often a missed column may be respelt before the error stands.
 const RESPELL_MAX: usize = 64;
@@ -147,6 +147,8 @@ fn query(query: &Query, parsed: &Parsed, inputs: &Inputs<'_>) -> Result<LogicalP
     exponents::to_doubles(&mut ast);
     names::fit(&mut ast, columns);
     virtual_columns::rewrite(&mut ast, inputs.tables, &parsed.source)?;
+    let replaced = names::with_replaced_checked(&ast);
+    using::write_out(&mut ast, inputs.tables, &parsed.source)?;
     parameters::bind(&mut ast, inputs.parameters, &parsed.source)?;
     calls::check(&ast, inputs.state, &parsed.source)?;
 
@@ -161,6 +163,15 @@ fn query(query: &Query, parsed: &Parsed, inputs: &Inputs<'_>) -> Result<LogicalP
             Err(error) => return Err(failed(error)),
         }
     };
+    if let Some(checked) = replaced {
+        let planner = SqlToRel::new_with_options(&context, options());
+        let checked = planner.sql_statement_to_plan(ast::Statement::Query(Box::new(checked)));
+        // A name that two tables have is there.
+        match checked.map_err(failed) {
+            Err(error) if error.code != Code::AmbiguousColumn => return Err(error),
+            _ => {}
+        }
+    }
     let plan = casts::round(plan).map_err(failed)?;
     naming::restore(plan).map_err(failed)
 }

@@ -16,7 +16,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
-use super::error::Result;
+use super::error::{Code, Error, Result};
 use super::source::{Limits, Source, too_nested};
 use super::statement::Query;
 use super::{balance, guard, naming, tables};
@@ -29,9 +29,21 @@ pub(crate) fn query(
     generated: &mut usize,
 ) -> Result<(Query, usize)> {
     balance::query(&mut ast, source, limits)?;
-    let depth = depth(&ast);
+    let Depth {
+        most: depth,
+        subqueries_most,
+        ..
+    } = depth(&ast);
     if depth > limits.nesting_max {
         return Err(too_nested(limits));
+    }
+    if subqueries_most > limits.subqueries_max {
+        let message = format!(
+            "the statement has more than {} subqueries inside each other",
+            limits.subqueries_max
+        );
+        return Err(Error::new(Code::Limit, message)
+            .hint("write some of them as joins, or raise `sql_subqueries_max`"));
     }
     guard::check(&ast, source)?;
     let _ = VisitMut::visit(ast.as_mut(), &mut Friendly);
@@ -73,7 +85,8 @@ pub(crate) fn table(name: ast::ObjectName, args: Option<ast::TableFunctionArgs>)
     }
 }
 
-fn wrap(body: SetExpr) -> ast::Query {
+/// A query of nothing but a body.
+pub(super) fn wrap(body: SetExpr) -> ast::Query {
     ast::Query {
         with: None,
         body: Box::new(body),
@@ -134,6 +147,20 @@ impl VisitorMut for Friendly {
                 .push(SelectItem::Wildcard(WildcardAdditionalOptions::default()));
         }
         select.flavor = SelectFlavor::Standard;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        // DataFusion puts the minus before the text of an interval, where it means the first number only.
+        if let Expr::UnaryOp {
+            op: ast::UnaryOperator::Minus,
+            expr: operand,
+        } = expr
+            && matches!(**operand, Expr::Interval(_))
+        {
+            let interval = std::mem::replace(&mut **operand, Expr::Identifier(ast::Ident::new("")));
+            **operand = Expr::Nested(Box::new(interval));
+        }
         ControlFlow::Continue(())
     }
 }
@@ -205,57 +232,74 @@ fn width(body: &SetExpr) -> Option<usize> {
 }
 
 /// How many expressions, queries and joins are inside each other.
-fn depth(query: &ast::Query) -> usize {
-    #[derive(Default)]
-    struct Depth {
-        now: usize,
-        most: usize,
-    }
+#[derive(Default)]
+struct Depth {
+    now: usize,
+    most: usize,
+    /// Of these, the queries within expressions.
+    subqueries: usize,
+    subqueries_most: usize,
+}
 
-    impl Depth {
-        fn enter(&mut self) -> ControlFlow<()> {
-            self.now += 1;
-            self.most = self.most.max(self.now);
-            ControlFlow::Continue(())
-        }
-
-        fn leave(&mut self) -> ControlFlow<()> {
-            self.now -= 1;
-            ControlFlow::Continue(())
-        }
-    }
-
-    impl Visitor for Depth {
-        type Break = ();
-
-        fn pre_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
-            self.enter()
-        }
-
-        fn post_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
-            self.leave()
-        }
-
-        fn pre_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
-            self.enter()
-        }
-
-        fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<()> {
-            self.leave()
-        }
-
-        fn pre_visit_table_factor(&mut self, _: &TableFactor) -> ControlFlow<()> {
-            self.enter()
-        }
-
-        fn post_visit_table_factor(&mut self, _: &TableFactor) -> ControlFlow<()> {
-            self.leave()
-        }
-    }
-
+fn depth(query: &ast::Query) -> Depth {
     let mut depth = Depth::default();
     let _ = query.visit(&mut depth);
-    depth.most
+    depth
+}
+
+impl Depth {
+    fn enter(&mut self) -> ControlFlow<()> {
+        self.now += 1;
+        self.most = self.most.max(self.now);
+        ControlFlow::Continue(())
+    }
+
+    fn leave(&mut self) -> ControlFlow<()> {
+        self.now -= 1;
+        ControlFlow::Continue(())
+    }
+}
+
+fn holds_subquery(expr: &Expr) -> bool {
+    matches!(
+        expr,
+        Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. }
+    )
+}
+
+impl Visitor for Depth {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
+        self.enter()
+    }
+
+    fn post_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
+        self.leave()
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if holds_subquery(expr) {
+            self.subqueries += 1;
+            self.subqueries_most = self.subqueries_most.max(self.subqueries);
+        }
+        self.enter()
+    }
+
+    fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if holds_subquery(expr) {
+            self.subqueries -= 1;
+        }
+        self.leave()
+    }
+
+    fn pre_visit_table_factor(&mut self, _: &TableFactor) -> ControlFlow<()> {
+        self.enter()
+    }
+
+    fn post_visit_table_factor(&mut self, _: &TableFactor) -> ControlFlow<()> {
+        self.leave()
+    }
 }
 
 fn parameters(query: &ast::Query) -> Vec<String> {

@@ -19,6 +19,9 @@ pub struct Limits {
     pub tokens_max: usize,
     /// Parentheses, subqueries, casts or operators inside each other (`sql_nesting_max`).
     pub nesting_max: usize,
+    /// Subqueries inside each other within expressions (`sql_subqueries_max`): each level doubles the time that
+    /// planning takes.
+    pub subqueries_max: usize,
 }
 
 impl Default for Limits {
@@ -27,6 +30,7 @@ impl Default for Limits {
             bytes_max: 16 << 20,
             tokens_max: 500_000,
             nesting_max: 400,
+            subqueries_max: 14,
         }
     }
 }

@@ -228,7 +228,7 @@ impl Rewriter<'_> {
     }
 }
 
-fn key(name: &ObjectName) -> String {
+pub(super) fn key(name: &ObjectName) -> String {
     let parts: Vec<&str> = name
         .0
         .iter()
@@ -255,7 +255,7 @@ fn factors(table: &TableWithJoins) -> Box<dyn Iterator<Item = &TableFactor> + '_
     }))
 }
 
-fn name_of(factor: &TableFactor) -> Option<String> {
+pub(super) fn name_of(factor: &TableFactor) -> Option<String> {
     match factor {
         TableFactor::Table {
             alias: Some(alias), ..
@@ -326,7 +326,7 @@ fn text(value: &str) -> Expr {
     Expr::Value(Value::SingleQuotedString(value.into()).with_empty_span())
 }
 
-fn call(function: &str, arguments: Vec<Expr>) -> Expr {
+pub(super) fn call(function: &str, arguments: Vec<Expr>) -> Expr {
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(function)]),
         uses_odbc_syntax: false,

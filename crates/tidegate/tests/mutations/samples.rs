@@ -16,7 +16,7 @@ use tidegate::{Session, Settings};
 const FLAT: &str = "SELECT value AS n, value % 2 = 0 AS b, value * 0.25 AS m, \
     CAST(value AS DOUBLE) / 3 AS d, CASE WHEN value % 3 = 0 THEN NULL ELSE value END AS h, \
     'text ' || CAST(value % 7 AS VARCHAR) AS s, \
-    CAST(CAST(value * 86400 AS BIGINT) AS TIMESTAMP) AS t, DATE '2024-02-29' AS y \
+    to_timestamp(value * 86400) AS t, DATE '2024-02-29' AS y \
     FROM generate_series(1, 300)";
 const NESTED: &str = "SELECT value AS n, make_array(value, NULL, value + 1) AS l, \
     named_struct('a', value, 'b', make_array('x', 'y')) AS o FROM generate_series(1, 100)";

@@ -1,0 +1,556 @@
+//! The one column that `USING (k)` and `NATURAL` make of two. DataFusion takes the left one's for it, which is NULL
+//! where only the right side of a RIGHT or FULL join has a row, and calls it ambiguous in WHERE. So it is written out:
+//! `l.k`, `r.k` or `coalesce(l.k, r.k)`.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, ExcludeSelectItem, Expr, GroupByExpr, Ident, JoinConstraint, JoinOperator,
+    ObjectName, ObjectNamePart, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, Spanned,
+    TableFactor, TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
+};
+
+use super::error::{Error, Result};
+use super::names::constraint;
+use super::source::Source;
+use super::virtual_columns::{call, key, name_of};
+
+type Tables = HashMap<String, Arc<dyn TableProvider>>;
+
+/// Writes the merged columns of every join out.
+pub(crate) fn write_out(query: &mut Query, tables: &Tables, source: &Source) -> Result<()> {
+    match VisitMut::visit(query, &mut Joins { tables, source }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(*error),
+    }
+}
+
+struct Joins<'a> {
+    tables: &'a Tables,
+    source: &'a Source,
+}
+
+impl VisitorMut for Joins<'_> {
+    type Break = Box<Error>;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        let order_by = query.order_by.as_mut();
+        match self.body(&mut query.body, order_by) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(Box::new(error)),
+        }
+    }
+}
+
+/// One table in FROM.
+struct Relation {
+    name: String,
+    /// Its columns in order, if they are known before the query is planned.
+    columns: Option<Vec<String>>,
+}
+
+impl Relation {
+    fn may_have(&self, column: &str) -> bool {
+        self.columns
+            .as_ref()
+            .is_none_or(|columns| columns.iter().any(|name| name == column))
+    }
+}
+
+/// Where the value of a merged column comes from.
+#[derive(Clone)]
+struct Merged {
+    value: Expr,
+    /// DataFusion would take another one.
+    differs: bool,
+}
+
+/// What `*` shows, in order: columns and their values.
+type Star = Vec<(String, Expr)>;
+
+/// The merged columns of a FROM clause, in the order of the joins.
+#[derive(Default)]
+struct Scope {
+    relations: Vec<Relation>,
+    merged: Vec<(Ident, Merged)>,
+    /// None if some columns are not known.
+    star: Option<Star>,
+}
+
+impl Scope {
+    fn merged(&self, column: &str) -> Option<&Merged> {
+        let mut found = self.merged.iter().filter(|(name, _)| name.value == column);
+        found.next_back().map(|(_, merged)| merged)
+    }
+
+    /// Adds the table that was joined last, which shows all but what is merged.
+    fn add(&mut self, right: Option<Relation>, merged: &[Ident]) {
+        let more = right.as_ref().and_then(|right| star_of(right, merged));
+        self.star = self
+            .star
+            .take()
+            .zip(more)
+            .map(|(star, more)| [star, more].concat());
+        for (name, value) in self.star.iter_mut().flatten() {
+            let column = merged.iter().find(|column| column.value == *name);
+            if let Some(whole) = column.and_then(|_| {
+                let mut found = self
+                    .merged
+                    .iter()
+                    .filter(|(column, _)| column.value == *name);
+                found.next_back()
+            }) {
+                *value = whole.1.value.clone();
+            }
+        }
+        self.relations.extend(right);
+    }
+
+    /// The column of the tables so far, if it is known which one has it.
+    fn find(&self, column: &Ident) -> Option<Merged> {
+        if let Some(merged) = self.merged(&column.value) {
+            return Some(merged.clone());
+        }
+        let mut owners = self.relations.iter().filter(|r| r.may_have(&column.value));
+        match (owners.next(), owners.next()) {
+            (Some(owner), None) => Some(Merged {
+                value: qualified(&owner.name, column),
+                differs: false,
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// The columns of a table but those merged with columns before it.
+fn star_of(relation: &Relation, merged: &[Ident]) -> Option<Star> {
+    let columns = relation.columns.as_ref()?.iter();
+    let own = columns.filter(|column| !merged.iter().any(|name| name.value == **column));
+    Some(
+        own.map(|column| {
+            (
+                column.clone(),
+                qualified(&relation.name, &Ident::new(column)),
+            )
+        })
+        .collect(),
+    )
+}
+
+fn qualified(relation: &str, column: &Ident) -> Expr {
+    Expr::CompoundIdentifier(vec![
+        Ident::with_quote('"', relation),
+        Ident {
+            quote_style: Some('"'),
+            ..column.clone()
+        },
+    ])
+}
+
+impl Joins<'_> {
+    fn body(&self, body: &mut SetExpr, order_by: Option<&mut OrderBy>) -> Result<()> {
+        match body {
+            SetExpr::Select(select) => self.select(select, order_by),
+            SetExpr::SetOperation { left, right, .. } => {
+                self.body(left, None)?;
+                self.body(right, None)
+            }
+            // An inner query is visited by itself.
+            _ => Ok(()),
+        }
+    }
+
+    fn select(&self, select: &mut Select, order_by: Option<&mut OrderBy>) -> Result<()> {
+        let mut merged: HashMap<String, Merged> = HashMap::new();
+        let mut star = Some(Star::new());
+        for table in &mut select.from {
+            let scope = self.joins(table)?;
+            // Of a column merged twice the last join has the whole of it.
+            let found = scope.merged.into_iter();
+            merged.extend(found.map(|(name, merged)| (name.value, merged)));
+            star = star
+                .zip(scope.star)
+                .map(|(star, more)| [star, more].concat());
+        }
+        if merged.is_empty() {
+            return Ok(());
+        }
+        self.show(&mut select.projection, &merged, star)?;
+        for item in &mut select.projection {
+            projected(item, &merged);
+        }
+        replace(&mut select.selection, &merged);
+        if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
+            replace(exprs, &merged);
+        }
+        replace(&mut select.having, &merged);
+        replace(&mut select.qualify, &merged);
+        replace(&mut select.named_window, &merged);
+        replace(&mut select.distinct, &merged);
+        if let Some(OrderBy {
+            kind: OrderByKind::Expressions(keys),
+            ..
+        }) = order_by
+        {
+            for key in keys {
+                // A bare name is the column that SELECT gives, if it gives one.
+                let given = matches!(&key.expr, Expr::Identifier(ident)
+                    if select.projection.iter().any(|item| gives(item, &ident.value)));
+                if !given {
+                    replace(&mut key.expr, &merged);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists the columns of `*` where DataFusion would show others or not find them.
+    fn show(
+        &self,
+        projection: &mut Vec<SelectItem>,
+        merged: &HashMap<String, Merged>,
+        star: Option<Star>,
+    ) -> Result<()> {
+        let plain = |options: &WildcardAdditionalOptions| {
+            options.opt_exclude.is_none()
+                && options.opt_except.is_none()
+                && options.opt_replace.is_none()
+        };
+        let differs = merged.values().any(|merged| merged.differs);
+        let mut shown = Vec::new();
+        for item in std::mem::take(projection) {
+            let SelectItem::Wildcard(options) = &item else {
+                shown.push(item);
+                continue;
+            };
+            match &star {
+                _ if plain(options) && !differs => shown.push(item),
+                Some(star) => shown.extend(listed(star, options)),
+                None if differs => {
+                    return Err(Error::unsupported(
+                        "`*` over a RIGHT or FULL join with USING or NATURAL is not supported here: the columns of a table in it are not known yet",
+                    )
+                    .at(self.source.range(item.span()))
+                    .hint("list the columns"));
+                }
+                None => shown.push(item),
+            }
+        }
+        *projection = shown;
+        Ok(())
+    }
+
+    /// Looks at the joins of a FROM item from left to right.
+    fn joins(&self, table: &mut TableWithJoins) -> Result<Scope> {
+        let first = self.relation(&table.relation);
+        let mut scope = Scope {
+            star: first.as_ref().and_then(|first| star_of(first, &[])),
+            ..Scope::default()
+        };
+        scope.relations.extend(first);
+        let nested = |factor: &TableFactor| matches!(factor, TableFactor::NestedJoin { .. });
+        let mut opaque = nested(&table.relation);
+        for join in &mut table.joins {
+            let right = self.relation(&join.relation);
+            opaque |= nested(&join.relation);
+            let side = Side::of(&join.join_operator);
+            let place = self.source.range(join.relation.span());
+            let unknown = || {
+                Error::unsupported("this RIGHT or FULL join with USING or NATURAL is not supported: where the merged column comes from is not known")
+                    .at(place.clone())
+                    .hint("write ON l.k = r.k and, for the merged column, coalesce(l.k, r.k)")
+            };
+            let visible: HashMap<String, Merged> = scope
+                .merged
+                .iter()
+                .map(|(name, merged)| (name.value.clone(), merged.clone()))
+                .collect();
+            let semi = matches!(
+                join.join_operator,
+                JoinOperator::LeftSemi(_) | JoinOperator::LeftAnti(_)
+            );
+            let Some(constraint) = constraint(&mut join.join_operator) else {
+                scope.add(right, &[]);
+                continue;
+            };
+            if let JoinConstraint::On(on) = constraint {
+                replace(on, &visible);
+            }
+            if matches!(constraint, JoinConstraint::Natural) && side.is_outer() {
+                let common = match &right {
+                    Some(right) if !opaque => common_columns(&scope.relations, right),
+                    _ => None,
+                };
+                let names = common
+                    .filter(|names| !names.is_empty())
+                    .ok_or_else(unknown)?;
+                *constraint = JoinConstraint::Using(names);
+            }
+            let JoinConstraint::Using(names) = &*constraint else {
+                if matches!(constraint, JoinConstraint::Natural) || semi {
+                    scope.star = None;
+                }
+                scope.add(right, &[]);
+                continue;
+            };
+            let mut on: Option<Expr> = None;
+            let mut rewritten = false;
+            let mut found = Vec::new();
+            for name in names {
+                let [ObjectNamePart::Identifier(column)] = name.0.as_slice() else {
+                    continue;
+                };
+                let left = if opaque { None } else { scope.find(column) };
+                let (Some(left), Some(right)) = (left, &right) else {
+                    if side.is_outer() {
+                        return Err(unknown());
+                    }
+                    continue;
+                };
+                let theirs = qualified(&right.name, column);
+                rewritten |= left.differs;
+                let equal = Expr::BinaryOp {
+                    left: Box::new(left.value.clone()),
+                    op: BinaryOperator::Eq,
+                    right: Box::new(theirs.clone()),
+                };
+                on = Some(match on {
+                    Some(on) => Expr::BinaryOp {
+                        left: Box::new(on),
+                        op: BinaryOperator::And,
+                        right: Box::new(equal),
+                    },
+                    None => equal,
+                });
+                let merged = match side {
+                    Side::Left => left,
+                    Side::Right => Merged {
+                        value: theirs,
+                        differs: true,
+                    },
+                    Side::Both => Merged {
+                        value: call("coalesce", vec![left.value, theirs]),
+                        differs: true,
+                    },
+                };
+                found.push((column.clone(), merged));
+            }
+            if rewritten
+                && found.len() == names.len()
+                && let Some(on) = on
+            {
+                // DataFusion would join by the left one's column only.
+                *constraint = JoinConstraint::On(on);
+            }
+            if semi {
+                scope.star = None;
+            }
+            let names: Vec<Ident> = found.iter().map(|(name, _)| name.clone()).collect();
+            scope.merged.extend(found);
+            scope.add(right, &names);
+        }
+        Ok(scope)
+    }
+
+    fn relation(&self, factor: &TableFactor) -> Option<Relation> {
+        let alias = match factor {
+            TableFactor::Table { alias, .. } | TableFactor::Derived { alias, .. } => alias.as_ref(),
+            _ => return None,
+        };
+        let named = alias
+            .map(|alias| &alias.columns)
+            .filter(|columns| !columns.is_empty())
+            .map(|columns| {
+                columns
+                    .iter()
+                    .map(|column| column.name.value.clone())
+                    .collect()
+            });
+        let columns = named.or_else(|| match factor {
+            TableFactor::Table {
+                name, args: None, ..
+            } => self.tables.get(&key(name)).map(|table| {
+                let schema = table.schema();
+                schema
+                    .fields()
+                    .iter()
+                    .map(|field| field.name().clone())
+                    .collect()
+            }),
+            TableFactor::Derived { subquery, .. } => self.selected(&subquery.body),
+            _ => None,
+        });
+        let name = match alias {
+            Some(alias) => alias.name.value.clone(),
+            None => name_of(factor)?,
+        };
+        Some(Relation { name, columns })
+    }
+
+    /// The names of the columns of a query, if its text and the tables say them all.
+    fn selected(&self, body: &SetExpr) -> Option<Vec<String>> {
+        let select = match body {
+            SetExpr::Select(select) => select,
+            SetExpr::Query(query) => return self.selected(&query.body),
+            SetExpr::SetOperation { left, .. } => return self.selected(left),
+            _ => return None,
+        };
+        let mut names = Vec::new();
+        for item in &select.projection {
+            match item {
+                SelectItem::ExprWithAlias { alias, .. } => names.push(alias.value.clone()),
+                SelectItem::UnnamedExpr(Expr::Identifier(ident)) => names.push(ident.value.clone()),
+                SelectItem::UnnamedExpr(Expr::CompoundIdentifier(idents)) => {
+                    names.push(idents.last()?.value.clone());
+                }
+                SelectItem::Wildcard(options) => {
+                    let mut star = Star::new();
+                    for table in &select.from {
+                        star.extend(self.joins(&mut table.clone()).ok()?.star?);
+                    }
+                    let shown = listed(&star, options);
+                    names.extend(shown.into_iter().filter_map(|item| match item {
+                        SelectItem::ExprWithAlias { alias, .. } => Some(alias.value),
+                        _ => None,
+                    }));
+                }
+                _ => return None,
+            }
+        }
+        Some(names)
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    Left,
+    Right,
+    Both,
+}
+
+impl Side {
+    /// Which side of a join is sure to have the row.
+    fn of(operator: &JoinOperator) -> Self {
+        match operator {
+            JoinOperator::Right(_) | JoinOperator::RightOuter(_) => Self::Right,
+            JoinOperator::FullOuter(_) => Self::Both,
+            _ => Self::Left,
+        }
+    }
+
+    fn is_outer(self) -> bool {
+        !matches!(self, Self::Left)
+    }
+}
+
+fn common_columns(left: &[Relation], right: &Relation) -> Option<Vec<ObjectName>> {
+    let mut ours = BTreeSet::new();
+    for relation in left {
+        ours.extend(relation.columns.as_ref()?.iter());
+    }
+    let common = right
+        .columns
+        .as_ref()?
+        .iter()
+        .filter(|name| ours.contains(name));
+    Some(
+        common
+            .map(|name| ObjectName::from(vec![Ident::with_quote('"', name)]))
+            .collect(),
+    )
+}
+
+/// Replaces unqualified names outside of inner queries, which have tables of their own.
+fn replace(part: &mut impl VisitMut, merged: &HashMap<String, Merged>) {
+    struct Replacer<'a> {
+        merged: &'a HashMap<String, Merged>,
+        inner: usize,
+    }
+
+    impl VisitorMut for Replacer<'_> {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+            self.inner += 1;
+            ControlFlow::Continue(())
+        }
+
+        fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+            self.inner -= 1;
+            ControlFlow::Continue(())
+        }
+
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            if self.inner == 0
+                && let Expr::Identifier(ident) = expr
+                && let Some(merged) = self.merged.get(&ident.value)
+            {
+                *expr = merged.value.clone();
+            }
+            ControlFlow::Continue(())
+        }
+    }
+
+    let _ = part.visit(&mut Replacer { merged, inner: 0 });
+}
+
+/// A merged column keeps its name, also where `*` shows it.
+fn projected(item: &mut SelectItem, merged: &HashMap<String, Merged>) {
+    match item {
+        SelectItem::UnnamedExpr(Expr::Identifier(ident)) => {
+            if let Some(found) = merged.get(&ident.value) {
+                *item = SelectItem::ExprWithAlias {
+                    expr: found.value.clone(),
+                    alias: Ident::with_quote('"', ident.value.clone()),
+                };
+            }
+        }
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+            replace(expr, merged);
+        }
+        _ => {}
+    }
+}
+
+/// The columns of `*` with their values, less those it leaves out.
+fn listed(star: &Star, options: &WildcardAdditionalOptions) -> Vec<SelectItem> {
+    let last = |name: &ObjectName| {
+        let ident = name.0.last().and_then(|part| part.as_ident());
+        ident.map(|ident| ident.value.clone())
+    };
+    let mut left_out: BTreeSet<String> = match &options.opt_exclude {
+        Some(ExcludeSelectItem::Single(one)) => last(one).into_iter().collect(),
+        Some(ExcludeSelectItem::Multiple(all)) => all.iter().filter_map(last).collect(),
+        None => BTreeSet::new(),
+    };
+    if let Some(except) = &options.opt_except {
+        let names = std::iter::once(&except.first_element).chain(&except.additional_elements);
+        left_out.extend(names.map(|ident| ident.value.clone()));
+    }
+    let replaced = |name: &str| {
+        let mut items = options
+            .opt_replace
+            .iter()
+            .flat_map(|replace| &replace.items);
+        items.find(|item| item.column_name.value == name)
+    };
+    star.iter()
+        .filter(|(name, _)| !left_out.contains(name))
+        .map(|(name, value)| SelectItem::ExprWithAlias {
+            expr: replaced(name).map_or(value, |item| &item.expr).clone(),
+            alias: Ident::with_quote('"', name),
+        })
+        .collect()
+}
+
+fn gives(item: &SelectItem, name: &str) -> bool {
+    match item {
+        SelectItem::ExprWithAlias { alias, .. } => alias.value == name,
+        SelectItem::UnnamedExpr(Expr::Identifier(ident)) => ident.value == name,
+        SelectItem::Wildcard(_) => true,
+        _ => false,
+    }
+}
