@@ -120,10 +120,7 @@ impl CheckedArithmetic {
             }
             Expr::WindowFunction(window) => checked_window(window),
             Expr::ScalarFunction(mut call) if is_one_nan(&call) => {
-                let twice = call
-                    .args
-                    .iter_mut()
-                    .fold(false, |twice, argument| without_one_nan(argument) || twice);
+                let twice = call.args.first_mut().is_some_and(without_one_nan);
                 Transformed::new_transformed(Expr::ScalarFunction(call), twice)
             }
             other => Transformed::no(other),

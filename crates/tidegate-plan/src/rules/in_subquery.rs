@@ -4,6 +4,8 @@
 //! DataFusion gives the NULL only for a NOT IN that stands alone in WHERE, over one column and a subquery of its own.
 //! Everywhere else it makes IN a mark, true or false. There it is written with EXISTS, which has two values only.
 
+use std::sync::Arc;
+
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, DFSchema, ExprSchema, ScalarValue};
@@ -233,7 +235,7 @@ impl Parts {
 
 /// EXISTS over the rows of a subquery that fulfil a condition. One row is enough, where no row outside matters.
 fn exists(inner: &Subquery, condition: Option<Expr>) -> Result<Expr> {
-    let mut rows = LogicalPlanBuilder::new_from_arc(inner.subquery.clone());
+    let mut rows = LogicalPlanBuilder::new_from_arc(Arc::clone(&inner.subquery));
     if let Some(condition) = condition {
         rows = rows.filter(condition)?;
     }
@@ -256,7 +258,7 @@ fn seen_from_inside(expr: Expr, schema: &DFSchema) -> Result<Expr> {
         Expr::Column(column) => {
             let field = schema.field_from_column(&column)?;
             Ok(Transformed::yes(Expr::OuterReferenceColumn(
-                field.clone(),
+                Arc::clone(field),
                 column,
             )))
         }

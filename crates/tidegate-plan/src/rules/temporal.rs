@@ -36,7 +36,7 @@ impl AnalyzerRule for Temporal {
 }
 
 fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    rewrite_expressions(plan, |expr, schema| rewrite_expr(expr, schema))?
+    rewrite_expressions(plan, rewrite_expr)?
         .transform_data(|plan| Ok(sort_by_length(plan)))?
         .map_data(LogicalPlan::recompute_schema)
 }

@@ -112,7 +112,8 @@ fn no_cast(from: &DataType, to: &DataType) -> Option<Error> {
         )
     };
     let to_point = point(to) && from.is_numeric();
-    if !to_point && !(point(from) && to.is_numeric()) {
+    let from_point = point(from) && to.is_numeric();
+    if !to_point && !from_point {
         return None;
     }
     let (from, to) = (sql_type(from), sql_type(to));
