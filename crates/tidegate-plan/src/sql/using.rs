@@ -279,15 +279,16 @@ impl Joins<'_> {
             if let JoinConstraint::On(on) = constraint {
                 replace(on, &visible);
             }
-            if matches!(constraint, JoinConstraint::Natural) && side.is_outer() {
+            if matches!(constraint, JoinConstraint::Natural) {
                 let common = match &right {
                     Some(right) if !opaque => common_columns(&scope.relations, right),
                     _ => None,
                 };
-                let names = common
-                    .filter(|names| !names.is_empty())
-                    .ok_or_else(unknown)?;
-                *constraint = JoinConstraint::Using(names);
+                match common.filter(|names| !names.is_empty()) {
+                    Some(names) => *constraint = JoinConstraint::Using(names),
+                    None if side.is_outer() => return Err(unknown()),
+                    None => {}
+                }
             }
             let JoinConstraint::Using(names) = &*constraint else {
                 if matches!(constraint, JoinConstraint::Natural) || semi {
