@@ -335,6 +335,7 @@ fn alike(declared: &[Field], columns: &[Result<FileColumns>]) -> Result<()> {
         known.extend(names(first));
     }
     let mut others: Vec<&FileColumns> = files.collect();
+    let all = columns.len();
     loop {
         let before = others.len();
         others.retain(|file| {
@@ -347,6 +348,8 @@ fn alike(declared: &[Field], columns: &[Result<FileColumns>]) -> Result<()> {
         });
         match others.first() {
             None => return Ok(()),
+            // No file has a declared column: that is told by the name of the column.
+            Some(_) if others.len() == all => return Ok(()),
             Some(other) if others.len() == before => return Err(unlike(declared, first, other)),
             Some(_) => {}
         }

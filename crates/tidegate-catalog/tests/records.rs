@@ -142,7 +142,7 @@ async fn every_row_of_every_file_is_looked_at_when_asked_to() {
     let dir = Dir::new(&files);
     let every = [("sample_rows", Value::Int(-1))];
     let sql = "SELECT max(a), max(b), arrow_typeof(max(b)) FROM t";
-    assert_eq!(dir.query("d", &every, sql).await, "1,2.5,Decimal128(18, 1)");
+    assert_eq!(dir.query("d", &every, sql).await, "1,2.5,Decimal128(20, 1)");
     assert_eq!(
         dir.query("e", &every, sql).await,
         "zz,2222222.000,Decimal128(18, 3)"
