@@ -128,6 +128,18 @@ impl Catalog {
             .await
     }
 
+    /// As [`Catalog::resolve_path`], for a table that is to be written: with declared columns a directory that does not
+    /// exist yet is an empty table.
+    pub async fn resolve_target(
+        &self,
+        text: &str,
+        options: &ReaderOptions,
+    ) -> Result<Arc<FilesTable>> {
+        let inputs = self.inputs_or(text, options, Missing::Empty).await?;
+        self.table(crate::path::without_secrets(text), inputs, options)
+            .await
+    }
+
     /// All files of several paths as one table. They must be in one store; a file named twice is read twice.
     pub async fn resolve_paths(
         &self,
@@ -177,10 +189,24 @@ impl Catalog {
     }
 
     pub(crate) async fn inputs(&self, text: &str, options: &ReaderOptions) -> Result<Inputs> {
+        self.inputs_or(text, options, Missing::Error).await
+    }
+
+    async fn inputs_or(
+        &self,
+        text: &str,
+        options: &ReaderOptions,
+        missing: Missing,
+    ) -> Result<Inputs> {
         let (shared, options) = (Arc::clone(&self.shared), options.clone());
         match Location::parse(text, &self.shared.settings.place)? {
             Location::Local { path, unwritten } => {
-                blocking(move || shared.local(&path, unwritten, &options)).await
+                let asked = LocalPath {
+                    path,
+                    unwritten,
+                    missing,
+                };
+                blocking(move || shared.local(&asked, &options)).await
             }
             Location::Stdin => blocking(move || shared.stdin()).await,
             Location::Remote { store, key, query } => {
@@ -213,6 +239,23 @@ impl Catalog {
             Err(error) => Err(Error::io(text, error)),
         }
     }
+}
+
+/// What a directory that does not exist is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Error,
+    /// A table nobody has written to yet, if its columns are declared.
+    Empty,
+}
+
+/// A path of this machine.
+struct LocalPath {
+    /// Absolute.
+    path: String,
+    /// How many leading components the user did not write.
+    unwritten: usize,
+    missing: Missing,
 }
 
 /// Runs file system work on a thread that may wait.
@@ -302,7 +345,8 @@ impl Shared {
         )
     }
 
-    fn local(&self, path: &str, unwritten: usize, options: &ReaderOptions) -> Result<Inputs> {
+    fn local(&self, asked: &LocalPath, options: &ReaderOptions) -> Result<Inputs> {
+        let (path, unwritten) = (asked.path.as_str(), asked.unwritten);
         let rules = Rules {
             access: &self.access,
             files_max: options.files_max.unwrap_or(self.settings.files_max),
@@ -320,11 +364,7 @@ impl Shared {
         }
         let listing = match found {
             // An external table over a directory that nobody has written to yet.
-            Err(error)
-                if error.kind == Kind::NotFound
-                    && !options.columns.is_empty()
-                    && !is_pattern(path) =>
-            {
+            Err(error) if error.kind == Kind::NotFound && may_be_empty(asked, options) => {
                 self.access.check_read(path.as_ref())?;
                 Listing {
                     unwritten,
@@ -427,6 +467,17 @@ impl Shared {
             .hint("read it once without `--read-only`")),
         }
     }
+}
+
+/// Whether a path without a file is an empty table: its columns are declared, and it is a directory or may become one.
+fn may_be_empty(asked: &LocalPath, options: &ReaderOptions) -> bool {
+    if options.columns.is_empty() || is_pattern(&asked.path) {
+        return false;
+    }
+    let path = Path::new(&asked.path);
+    let looks_like_file =
+        !asked.path.ends_with('/') && crate::format::by_extension(&asked.path).is_some();
+    path.is_dir() || asked.missing == Missing::Empty && !path.exists() && !looks_like_file
 }
 
 fn without_a_byte(empty: &[String]) -> Option<String> {

@@ -81,6 +81,17 @@ impl Error {
         self
     }
 
+    /// The same error once more, without the one below.
+    pub(crate) fn again(&self) -> Self {
+        Self {
+            kind: self.kind,
+            message: self.message.clone(),
+            file: self.file.clone(),
+            hint: self.hint.clone(),
+            source: None,
+        }
+    }
+
     /// A failed file system call on `path`, in words.
     pub fn io(path: &str, error: std::io::Error) -> Self {
         use std::io::ErrorKind;

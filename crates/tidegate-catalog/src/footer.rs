@@ -12,6 +12,7 @@ use datafusion::datasource::physical_plan::parquet::{
 };
 use parquet::arrow::{parquet_column, parquet_to_arrow_schema};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use tidegate_operators::source::places;
 use tidegate_operators::unwinding::catch;
 
 use crate::error::{Error, Kind, Result};
@@ -110,20 +111,22 @@ impl FileFacts {
             return Arc::clone(&self.statistics);
         }
         let rows = self.statistics.num_rows;
+        let places = places(
+            self.fields.iter().map(|field| field.name().as_str()),
+            file_schema
+                .fields()
+                .iter()
+                .map(|field| field.name().as_str()),
+        );
         let mut columns: Vec<ColumnStatistics> = file_schema
             .fields()
             .iter()
-            .map(|wanted| {
-                match self
-                    .fields
-                    .iter()
-                    .position(|own| own.name() == wanted.name())
-                {
-                    None => missing(wanted.data_type(), rows),
-                    Some(at) => {
-                        let own = &self.statistics.column_statistics[at];
-                        cast(own, self.fields[at].data_type(), wanted.data_type())
-                    }
+            .zip(places)
+            .map(|(wanted, place)| match place {
+                None => missing(wanted.data_type(), rows),
+                Some(at) => {
+                    let own = &self.statistics.column_statistics[at];
+                    cast(own, self.fields[at].data_type(), wanted.data_type())
                 }
             })
             .collect();

@@ -193,7 +193,7 @@ fn columns(paths: &[&str], names: &[String], rows: &[&str], said: &Said) -> Resu
                 .types
                 .iter()
                 .chain(&said.types_if_key)
-                .find(|(known, _)| known == name)
+                .find(|(known, _)| known.to_lowercase() == name.to_lowercase())
             {
                 Some((_, data_type)) => data_type.clone(),
                 None if said.all_text => DataType::Utf8View,
@@ -236,13 +236,22 @@ fn columns(paths: &[&str], names: &[String], rows: &[&str], said: &Said) -> Resu
     })
 }
 
-/// Integer when all values are, else date, else text. As in DuckDB and Spark `month=03` is the integer 3.
+/// Integer when all values are, else date, else text. A leading zero makes a code of it, as in a CSV: `zip=01234` is
+/// text. Two digits everywhere are how parts of dates are written: as in DuckDB and Spark `month=03` is the integer 3.
 fn infer(values: &[Option<String>]) -> DataType {
     let mut known = values.iter().flatten().peekable();
     if known.peek().is_none() {
         return DataType::Utf8View;
     }
-    let is_integer = |text: &String| text.parse::<i64>().is_ok() && !text.starts_with('+');
+    let two_digits = known
+        .clone()
+        .all(|text| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit()));
+    let is_code = |text: &String| {
+        let digits = text.trim_start_matches('-');
+        digits.len() > 1 && digits.starts_with('0') && !two_digits
+    };
+    let is_integer =
+        |text: &String| text.parse::<i64>().is_ok() && !text.starts_with('+') && !is_code(text);
     let is_date = |text: &String| {
         text.len() == 10 && chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok()
     };
@@ -327,6 +336,13 @@ mod tests {
             &["/d/k=99999999999999999999/a"],
             "k VARCHAR: 99999999999999999999",
         );
+        check(
+            &["/d/zip=01234/a", "/d/zip=90210/a"],
+            "zip VARCHAR: 01234; 90210",
+        );
+        check(&["/d/k=001/a"], "k VARCHAR: 001");
+        check(&["/d/h=00/a", "/d/h=7/a"], "h VARCHAR: 00; 7");
+        check(&["/d/k=0/a", "/d/k=-1/a"], "k BIGINT: 0; -1");
         check(&["/d/a", "/d/k/a"], ": ; ");
         check(&["/d/a=1"], ": ");
     }

@@ -14,11 +14,11 @@ use crate::error::{Error, Kind, Result};
 use crate::file::DataFile;
 use crate::footer::FileFacts;
 use crate::format::{self, Format};
-use crate::hive;
+use crate::hive::{self, Partitions};
 use crate::options::{OnCorrupt, ReaderOptions};
 use crate::read;
 use crate::records::{self, Records};
-use crate::table::{FilesTable, Reading};
+use crate::table::{Damaged, FilesTable, Reading};
 use crate::union::{self, FileColumns};
 use crate::walk::some_of;
 
@@ -42,8 +42,18 @@ pub(crate) struct Inference<'a> {
 /// What the files of a table are, before their columns are united.
 struct Columns {
     files: Vec<DataFile>,
+    /// Of the files that are sound.
     columns: Vec<FileColumns>,
     reading: Reading,
+    damaged: Damaged,
+}
+
+/// The files that were kept, and what was found of each.
+struct Kept<T> {
+    files: Vec<DataFile>,
+    /// None for a damaged file.
+    found: Vec<Option<T>>,
+    damaged: Damaged,
 }
 
 impl Inference<'_> {
@@ -60,21 +70,24 @@ impl Inference<'_> {
                 files,
                 columns: Vec::new(),
                 reading: Reading::Parquet(Vec::new()),
+                damaged: Damaged::new(),
             },
             Format::Parquet => self.parquet(files, &mut inputs)?,
             _ => self.records(format, files, &mut inputs)?,
         };
+        let keys = self.partitions(&found.files, &mut inputs)?;
+        let is_key = |name: &str| is_key(&keys, name);
         let united = match self.options.columns.is_empty() {
             true => union::unite(&found.columns, self.options.schema_mode)
                 .map_err(|error| self.way_out(error, format))?,
-            false => union::declared(&self.options.columns, &found.columns)?,
+            false => union::declared(&self.options.columns, &found.columns, is_key)?,
         };
         let united = if format == Format::Parquet {
             united
         } else {
             settled(&united)
         };
-        let (schema, partitions) = self.with_partitions(united, &found.files, &mut inputs)?;
+        let (schema, partitions) = self.with_partitions(united, keys, &mut inputs);
         Ok(FilesTable {
             text: self.text.to_owned(),
             format,
@@ -84,6 +97,7 @@ impl Inference<'_> {
             schema,
             partitions,
             reading: found.reading,
+            damaged: found.damaged,
             scan: self.scan.clone(),
             notices: inputs.notices,
             snapshot: OnceLock::new(),
@@ -176,16 +190,19 @@ impl Inference<'_> {
                 FileFacts::of(&footer, &file.path, text)
             })
         });
-        let (files, facts) = self.keep(files, found, inputs)?;
-        let columns = files.iter().zip(&facts);
-        let columns = columns.map(|(file, facts)| FileColumns {
-            file: Arc::clone(&file.path),
-            fields: facts.fields.clone(),
+        let kept = self.keep(files, found, inputs)?;
+        let columns = kept.files.iter().zip(&kept.found);
+        let columns = columns.filter_map(|(file, facts)| {
+            Some(FileColumns {
+                file: Arc::clone(&file.path),
+                fields: facts.as_ref()?.fields.clone(),
+            })
         });
         Ok(Columns {
             columns: columns.collect(),
-            files,
-            reading: Reading::Parquet(facts),
+            files: kept.files,
+            reading: Reading::Parquet(kept.found),
+            damaged: kept.damaged,
         })
     }
 
@@ -204,10 +221,11 @@ impl Inference<'_> {
         };
         let found = records.find(format, &files)?;
         inputs.notices.extend(found.notices);
-        let (files, columns) = self.keep(files, found.columns, inputs)?;
+        let kept = self.keep(files, found.columns, inputs)?;
         Ok(Columns {
-            files,
-            columns,
+            files: kept.files,
+            columns: kept.found.into_iter().flatten().collect(),
+            damaged: kept.damaged,
             reading: Reading::Records {
                 format: found.format,
                 rows_per_byte: found.rows_per_byte,
@@ -215,23 +233,27 @@ impl Inference<'_> {
         })
     }
 
-    /// Drops the files that could not be read if that is wanted, else gives the first error in path order.
+    /// Drops the files that could not be read if that is wanted, else gives the first error in path order. Where there
+    /// are partitions, the error waits until it is known that the file is read: a filter may leave it out.
     fn keep<T>(
         &self,
         files: Vec<DataFile>,
         found: Vec<Result<T>>,
         inputs: &mut Inputs,
-    ) -> Result<(Vec<DataFile>, Vec<T>)> {
-        let (mut kept, mut values, mut last) = (
-            Vec::with_capacity(files.len()),
-            Vec::with_capacity(files.len()),
-            None,
-        );
+    ) -> Result<Kept<T>> {
+        let mut kept = Kept {
+            files: Vec::with_capacity(files.len()),
+            found: Vec::with_capacity(files.len()),
+            damaged: Damaged::new(),
+        };
+        let fails = found.iter().any(Result::is_err);
+        let may_wait = fails && self.has_partitions(&files, inputs);
+        let mut last = None;
         for (file, found) in files.into_iter().zip(found) {
             match found {
                 Ok(value) => {
-                    kept.push(file);
-                    values.push(value);
+                    kept.files.push(file);
+                    kept.found.push(Some(value));
                 }
                 Err(error)
                     if error.kind == Kind::Corrupt
@@ -240,34 +262,56 @@ impl Inference<'_> {
                     inputs.notices.push(format!("skipped: {error}"));
                     last = Some(error);
                 }
-                Err(error)
-                    if error.kind == Kind::Corrupt && error.hint.is_none() && !inputs.single =>
-                {
-                    return Err(error.hint("leave such files out with `on_corrupt = 'skip'`"));
+                Err(error) => {
+                    let error = match error.kind {
+                        Kind::Corrupt if error.hint.is_none() && !inputs.single => {
+                            error.hint("leave such files out with `on_corrupt = 'skip'`")
+                        }
+                        _ => error,
+                    };
+                    if !may_wait || error.kind != Kind::Corrupt {
+                        return Err(error);
+                    }
+                    kept.damaged.insert(kept.files.len(), error);
+                    kept.files.push(file);
+                    kept.found.push(None);
                 }
-                Err(error) => return Err(error),
             }
         }
-        match last {
-            Some(error) if kept.is_empty() => Err(error),
-            _ => Ok((kept, values)),
+        if kept.found.iter().any(Option::is_some) {
+            return Ok(kept);
         }
+        match kept.damaged.pop_first().map(|(_, error)| error).or(last) {
+            Some(error) => Err(error),
+            None => Ok(kept),
+        }
+    }
+
+    fn has_partitions(&self, files: &[DataFile], inputs: &Inputs) -> bool {
+        let paths: Vec<&str> = files.iter().map(|file| &*file.path).collect();
+        hive::partitions(&paths, inputs.unwritten, &self.options.hive())
+            .is_ok_and(|found| !found.fields.is_empty())
+    }
+
+    /// The partition columns and the values of the files.
+    fn partitions(&self, files: &[DataFile], inputs: &mut Inputs) -> Result<Partitions> {
+        let paths: Vec<&str> = files.iter().map(|file| &*file.path).collect();
+        let mut found = match files.is_empty() {
+            true => hive::promised(&self.options.hive()),
+            false => hive::partitions(&paths, inputs.unwritten, &self.options.hive())?,
+        };
+        inputs.notices.extend(found.notice.take());
+        Ok(found)
     }
 
     /// The table's schema with its partition columns behind the file columns. A partition column replaces a file column of its name.
     fn with_partitions(
         &self,
         united: SchemaRef,
-        files: &[DataFile],
+        found: Partitions,
         inputs: &mut Inputs,
-    ) -> Result<(TableSchema, Vec<Arc<[ScalarValue]>>)> {
-        let paths: Vec<&str> = files.iter().map(|file| &*file.path).collect();
-        let found = match files.is_empty() {
-            true => hive::promised(&self.options.hive()),
-            false => hive::partitions(&paths, inputs.unwritten, &self.options.hive())?,
-        };
-        inputs.notices.extend(found.notice);
-        let is_key = |name: &str| found.fields.iter().any(|field| field.name() == name);
+    ) -> (TableSchema, Vec<Arc<[ScalarValue]>>) {
+        let is_key = |name: &str| is_key(&found, name);
         let both: Vec<String> = united
             .fields()
             .iter()
@@ -296,7 +340,7 @@ impl Inference<'_> {
         let schema = TableSchema::builder(file_schema)
             .with_table_partition_cols(found.fields)
             .build();
-        Ok((schema, found.values))
+        (schema, found.values)
     }
 
     /// CSV has one more way out of a conflict of types.
@@ -306,6 +350,13 @@ impl Inference<'_> {
             false => error,
         }
     }
+}
+
+/// Whether a column of this name is in the directory names, in whatever case.
+fn is_key(found: &Partitions, name: &str) -> bool {
+    let folded = name.to_lowercase();
+    let mut keys = found.fields.iter();
+    keys.any(|field| field.name() == name || field.name().to_lowercase() == folded)
 }
 
 fn input(file: &DataFile, inputs: &Inputs) -> InputFile {

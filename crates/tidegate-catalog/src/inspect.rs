@@ -138,7 +138,7 @@ fn facts(table: Option<&FilesTable>, file: &DataFile) -> (Option<u64>, Option<u6
     };
     // A file that was left out because it is damaged has none.
     let place = table.files.iter().position(|known| known.path == file.path);
-    let Some(facts) = place.and_then(|place| facts.get(place)) else {
+    let Some(facts) = place.and_then(|place| facts.get(place)?.as_ref()) else {
         return (None, None);
     };
     let rows = exact(&facts.statistics.num_rows);

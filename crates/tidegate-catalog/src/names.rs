@@ -128,6 +128,7 @@ impl Catalog {
     /// read now; a table's files are opened when it is first used.
     pub fn register_directory(&self, dir: &str) -> Result<Registered> {
         let path = self.local_directory(dir)?;
+        walk::refuse_inside(&path, self.access())?;
         let entries = walk::names(&path).map_err(|error| Error::io(dir, error))?;
         let mut registered = Registered::default();
         for entry in entries {

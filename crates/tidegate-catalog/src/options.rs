@@ -3,7 +3,7 @@
 
 use arrow::datatypes::{DataType, Field};
 use tidegate_operators::csv::{self, Encoding, OnError};
-use tidegate_operators::json::JsonOptions;
+use tidegate_operators::json::{JsonOptions, OnUnknownKey};
 
 use crate::error::{Error, Kind, Result};
 use crate::format::{Compression, Format};
@@ -69,7 +69,8 @@ pub struct ReaderOptions {
     /// Bytes one JSON record may have.
     pub json_record_bytes_max: Option<u64>,
     /// The columns of an external table: the files are read as these and no others. A column that is a partition key
-    /// pins the key's type. With them a directory that is empty or missing is an empty table.
+    /// pins the key's type. With them a directory that is empty is an empty table, and one that is missing is when it
+    /// is to be written.
     pub columns: Vec<Field>,
     /// The names that were set by [`ReaderOptions::set`]: one that means nothing to the format found is refused.
     pub given: Vec<String>,
@@ -258,6 +259,10 @@ impl ReaderOptions {
             record_bytes_max: self
                 .json_record_bytes_max
                 .unwrap_or(default.record_bytes_max),
+            on_unknown_key: match self.columns.is_empty() {
+                true => OnUnknownKey::Refuse,
+                false => OnUnknownKey::Ignore,
+            },
         })
     }
 

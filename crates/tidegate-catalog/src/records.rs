@@ -19,6 +19,7 @@ use crate::format::Format;
 use crate::options::ReaderOptions;
 use crate::read;
 use crate::union::FileColumns;
+use crate::walk::some_of;
 
 /// The samples of all CSV files together read at most this many bytes, beside the first bytes of each.
 const SAMPLE_BYTES: usize = 4 << 20;
@@ -129,6 +130,9 @@ impl Records<'_> {
         };
         let columns = rest.columns(files, fields_of(sniffed), left)?;
         check_said(&self.options.csv, &columns)?;
+        if dialect.header && !self.may_differ() {
+            alike(&self.options.columns, &columns)?;
+        }
         notices.truncate(NOTICES_MAX);
         Ok(Found {
             format: source::Format::Csv {
@@ -142,6 +146,12 @@ impl Records<'_> {
         })
     }
 
+    /// Whether the user said that the first line of every file holds names, or that they may be others.
+    fn may_differ(&self) -> bool {
+        let given = |name: &str| self.options.given.iter().any(|given| given == name);
+        self.options.csv.header.is_some() || given("union_by_name")
+    }
+
     fn sniff(
         &self,
         file: &DataFile,
@@ -152,7 +162,17 @@ impl Records<'_> {
         let head = input
             .read_head(bytes)
             .map_err(|error| from_input(error, file))?;
-        let sniffed = csv::sniff(&head.bytes, head.whole, said, &file.path).map_err(from_csv)?;
+        let mut sniffed =
+            csv::sniff(&head.bytes, head.whole, said, &file.path).map_err(from_csv)?;
+        if is_every_row(said) && !head.whole {
+            let context = format!("survey {said:?} {:?}", sniffed.dialect);
+            let fields = self.cache.get(&file.key(), &context, || {
+                source::survey(&input, &sniffed)
+                    .map(Fields::from)
+                    .map_err(|error| from_input(error, file))
+            })?;
+            sniffed.fields = fields.iter().map(|field| field.as_ref().clone()).collect();
+        }
         let looked = Looked {
             bytes: head.bytes.len(),
             rows: head.bytes.iter().filter(|byte| **byte == b'\n').count(),
@@ -186,8 +206,14 @@ impl Rest<'_> {
         first: Fields,
         left: usize,
     ) -> Result<Vec<Result<FileColumns>>> {
-        let places = spread(files.len(), left);
-        let budget = left / places.len().max(1);
+        let (places, budget) = match is_every_row(&self.said) {
+            true => ((1..files.len()).collect(), SAMPLE_BYTES),
+            false => {
+                let places = spread(files.len(), left);
+                let budget = left / places.len().max(1);
+                (places, budget)
+            }
+        };
         let own = |file: &DataFile, fields: &Fields| FileColumns {
             file: Arc::clone(&file.path),
             fields: fields.clone(),
@@ -284,8 +310,87 @@ fn written_alike(file: &DataFile, fields: &Fields, first: &Fields) -> Result<()>
         .hint("read files with different separators apart, with a glob for each"))
 }
 
-/// The budget of all samples: more when more rows are to be looked at.
+/// An error if files have no column name in common: they are different things, or one has no header and its first row
+/// was taken for one. A file belongs to the others when it shares a name with one that does.
+fn alike(declared: &[Field], columns: &[Result<FileColumns>]) -> Result<()> {
+    let names = |file: &FileColumns| -> Vec<String> {
+        let fields = file.fields.iter();
+        fields.map(|field| field.name().to_lowercase()).collect()
+    };
+    let mut files = columns
+        .iter()
+        .flatten()
+        .filter(|file| !file.fields.is_empty());
+    let mut known: HashSet<String> = declared
+        .iter()
+        .map(|field| field.name().to_lowercase())
+        .collect();
+    let Some(first) = (match known.is_empty() {
+        true => files.next(),
+        false => files.clone().next(),
+    }) else {
+        return Ok(());
+    };
+    if known.is_empty() {
+        known.extend(names(first));
+    }
+    let mut others: Vec<&FileColumns> = files.collect();
+    let all = columns.len();
+    loop {
+        let before = others.len();
+        others.retain(|file| {
+            let names = names(file);
+            let shares = names.iter().any(|name| known.contains(name));
+            if shares {
+                known.extend(names);
+            }
+            !shares
+        });
+        match others.first() {
+            None => return Ok(()),
+            // No file has a declared column: that is told by the name of the column.
+            Some(_) if others.len() == all => return Ok(()),
+            Some(other) if others.len() == before => return Err(unlike(declared, first, other)),
+            Some(_) => {}
+        }
+    }
+}
+
+fn unlike(declared: &[Field], first: &FileColumns, other: &FileColumns) -> Error {
+    let shown = |file: &FileColumns| {
+        let names = file.fields.iter().map(|field| field.name().clone());
+        some_of(&names.collect::<Vec<_>>())
+    };
+    let what = match declared.is_empty() {
+        true => format!(
+            "`{}` and `{}` have no column name in common: {} and {}",
+            first.file,
+            other.file,
+            shown(first),
+            shown(other)
+        ),
+        false => format!(
+            "`{}` has none of the declared columns, but {}",
+            other.file,
+            shown(other)
+        ),
+    };
+    Error::new(Kind::Schema, what)
+        .file(&*other.file)
+        .hint("read them apart with a glob for each; if the first line of every file holds names say `header = true`, if of none `header = false`")
+}
+
+/// Whether every row of every file is to be looked at.
+fn is_every_row(said: &csv::Options) -> bool {
+    said.sample_rows() == usize::MAX
+}
+
+/// The budget of all samples: more when more rows are to be looked at. When it is all of them, files are read to their
+/// end behind it.
 fn sample_bytes(said: &csv::Options) -> usize {
+    if is_every_row(said) {
+        return SAMPLE_BYTES;
+    }
     let times = said.sample_rows() / csv::Options::SAMPLE_ROWS_DEFAULT;
     SAMPLE_BYTES
         .saturating_mul(times.max(1))

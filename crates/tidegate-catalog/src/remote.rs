@@ -13,7 +13,7 @@ use crate::file::DataFile;
 use crate::footer::first_line;
 use crate::near;
 use crate::pattern::{self, Part};
-use crate::walk::table_format;
+use crate::walk::{ICEBERG_LOG, LOGS, table_format};
 
 /// What was found in a store.
 #[derive(Debug, Default)]
@@ -108,6 +108,9 @@ impl Asked<'_> {
                     .collect(),
             };
         let prefix = common_prefix(&patterns);
+        if !self.table_formats {
+            self.refuse_inside(&prefix).await?;
+        }
         let prefix_path = Path::from_iter(prefix.iter().copied());
         let mut found = RemoteListing::default();
         let mut tables: BTreeSet<(String, &'static str)> = BTreeSet::new();
@@ -159,6 +162,35 @@ impl Asked<'_> {
         Ok(found)
     }
 
+    /// An error if a directory above `prefix` is one of a table format: the listing sees only what is below.
+    async fn refuse_inside(&self, prefix: &[&str]) -> Result<()> {
+        let above = (0..prefix.len()).flat_map(|depth| LOGS.map(|log| (depth, log)));
+        let looked = above.map(|(depth, log)| async move {
+            let names = prefix[..depth].iter().copied().chain([log]);
+            let inside = Path::from_iter(names);
+            let mut objects = self.store.list(Some(&inside));
+            // What may not be listed is not known to be one.
+            while let Ok(Some(meta)) = objects.try_next().await {
+                let names: Vec<&str> = meta.location.as_ref().split('/').collect();
+                if let Some((root, format)) = table_root(&names) {
+                    return Some((root, format));
+                }
+                if log != ICEBERG_LOG {
+                    break;
+                }
+            }
+            None
+        });
+        let found = futures::future::join_all(looked).await;
+        match found.into_iter().flatten().next() {
+            Some((root, format)) => Err(table_format(
+                self.shown(&root).trim_end_matches('/'),
+                format,
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// The names in the directory of the missing key, if they can be had.
     async fn beside(&self, prefix: &[&str]) -> Option<Vec<String>> {
         let parent = Path::from_iter(prefix.iter().copied().take(prefix.len().saturating_sub(1)));
@@ -201,6 +233,13 @@ impl Asked<'_> {
         match error {
             object_store::Error::PermissionDenied { .. }
             | object_store::Error::Unauthenticated { .. } => Error::new(
+                Kind::Io,
+                format!("`{shown}` cannot be read: the store denies it"),
+            )
+            .hint("check the credentials in the environment")
+            .file(shown),
+            // Listings have no kinds of errors of their own.
+            error if is_denied(&first_line(error)) => Error::new(
                 Kind::Io,
                 format!("`{shown}` cannot be read: the store denies it"),
             )
@@ -268,6 +307,11 @@ fn common_prefix(patterns: &[Vec<Part>]) -> Vec<&str> {
         .collect()
 }
 
+/// Whether the words of an answer of HTTP say that the credentials do not suffice.
+fn is_denied(text: &str) -> bool {
+    text.contains("403 Forbidden") || text.contains("401 Unauthorized")
+}
+
 /// Leaves addresses out of a message: their queries can be secrets.
 fn without_urls(text: &str) -> String {
     let words = text
@@ -292,6 +336,10 @@ mod tests {
             "u.csv",
             "delta/_delta_log/0.json",
             "delta/1.parquet",
+            "delta/y=1/2.parquet",
+            "ice/data/1.parquet",
+            "ice/metadata/a.avro",
+            "ice/metadata/v1.metadata.json",
         ] {
             store.put(&Path::from(key), "x".into()).await.unwrap();
         }
@@ -344,10 +392,19 @@ mod tests {
         ] {
             assert_eq!(list(key).await, expect, "{key}");
         }
+        for key in ["delta", "delta/y=1", "delta/y=1/", "delta/*/*.parquet"] {
+            assert!(
+                list(key)
+                    .await
+                    .starts_with("`s3://b/delta` is a Delta Lake table"),
+                "{key}"
+            );
+        }
         assert!(
-            list("delta")
+            list("ice/data")
                 .await
-                .starts_with("`s3://b/delta` is a Delta Lake table")
+                .starts_with("`s3://b/ice` is an Iceberg table")
         );
+        assert_eq!(list("delta/1.parquet").await, "s3://b/delta/1.parquet");
     }
 }

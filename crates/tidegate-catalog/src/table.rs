@@ -1,5 +1,6 @@
 //! Files as one table: explicit path-sorted file groups, partition columns, statistics.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -20,8 +21,9 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 
 use tidegate_operators::parquet::PinnedReaderFactory;
-use tidegate_operators::source::{self, RecordSource, ScanAccess};
+use tidegate_operators::source::{self, NamesAdapterFactory, RecordSource, ScanAccess};
 
+use crate::error::Error;
 use crate::file::{DataFile, InputSnapshot};
 use crate::footer::{self, FileFacts};
 use crate::format::Format;
@@ -42,16 +44,21 @@ pub struct FilesTable {
     pub(crate) schema: TableSchema,
     pub(crate) partitions: Vec<Arc<[ScalarValue]>>,
     pub(crate) reading: Reading,
+    pub(crate) damaged: Damaged,
     pub(crate) scan: ScanAccess,
     pub(crate) notices: Vec<String>,
     pub(crate) snapshot: OnceLock<Arc<InputSnapshot>>,
     pub(crate) statistics: OnceLock<TableStatistics>,
 }
 
+/// Why files of a table cannot be read, by their place: an error once a scan is to read one of them.
+pub(crate) type Damaged = BTreeMap<usize, Error>;
+
 /// How the files are read.
 #[derive(Debug)]
 pub(crate) enum Reading {
-    Parquet(Vec<Arc<FileFacts>>),
+    /// None for a damaged file.
+    Parquet(Vec<Option<Arc<FileFacts>>>),
     /// The rows a byte are an estimate from a sample.
     Records {
         format: source::Format,
@@ -121,8 +128,9 @@ impl FilesTable {
                 Reading::Parquet(facts) => {
                     let facts = facts.iter().zip(&self.partitions);
                     facts
-                        .map(|(facts, values)| {
-                            facts.statistics_for(self.schema.file_schema(), values)
+                        .map(|(facts, values)| match facts {
+                            Some(facts) => facts.statistics_for(self.schema.file_schema(), values),
+                            None => Arc::new(Statistics::new_unknown(self.schema.table_schema())),
                         })
                         .collect()
                 }
@@ -164,6 +172,9 @@ impl FilesTable {
                 (0..self.files.len()).filter(|at| kept[*at]).collect()
             }
         };
+        if let Some((_, error)) = self.damaged.iter().find(|(at, _)| chosen.contains(at)) {
+            return Err(error.again().into());
+        }
         let before = chosen.len();
         if let Some(limit) = limit.filter(|_| others.is_empty()) {
             chosen.truncate(self.enough_for(&chosen, limit));
@@ -217,7 +228,7 @@ impl FilesTable {
         let Reading::Parquet(facts) = &self.reading else {
             return None;
         };
-        let (facts, size) = (&facts[at], self.files[at].meta.size);
+        let (facts, size) = (facts[at].as_ref()?, self.files[at].meta.size);
         Some(Box::new(move |bytes| {
             footer::ranges(&facts.row_groups, size, bytes)
         }))
@@ -306,6 +317,7 @@ impl TableProvider for FilesTable {
             .with_statistics(statistics)
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)
+            .with_expr_adapter(Some(Arc::new(NamesAdapterFactory)))
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }

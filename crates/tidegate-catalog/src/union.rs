@@ -1,13 +1,18 @@
 //! One schema for many files: columns by name, in the order they are first seen; a column that a file lacks is
-//! NULL there; types widen without loss or the error names both files. Names that differ in case are two columns.
+//! NULL there; types widen without loss or the error names both files. Names that differ in case only are one column,
+//! unless a file has several of them: then each spelling is a column of its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 
+use tidegate_operators::source::places;
+
 use crate::error::{Error, Kind, Result};
+use crate::near;
 use crate::options::SchemaMode;
+use crate::walk::some_of;
 use crate::widen::{sql_name, widen};
 
 /// The columns one file has.
@@ -41,15 +46,21 @@ pub(crate) fn unite<'a>(
             distinct.push(file);
         }
     }
+    let by_case = told_by_case(&distinct);
     let mut columns: Vec<Column> = Vec::new();
-    let mut by_name: HashMap<&str, usize> = HashMap::new();
+    let mut by_name: HashMap<String, usize> = HashMap::new();
     for file in &distinct {
         no_duplicates(file)?;
         for field in &file.fields {
-            match by_name.get(field.name().as_str()) {
+            let folded = field.name().to_lowercase();
+            let name = match by_case.contains(&folded) {
+                true => field.name().clone(),
+                false => folded,
+            };
+            match by_name.get(&name) {
                 Some(at) => merge(&mut columns[*at], field, &file.file, mode)?,
                 None => {
-                    by_name.insert(field.name(), columns.len());
+                    by_name.insert(name, columns.len());
                     columns.push(Column {
                         field: plain(field),
                         file: Arc::clone(&file.file),
@@ -69,19 +80,42 @@ pub(crate) fn unite<'a>(
     Ok(Arc::new(Schema::new(fields)))
 }
 
-/// The columns an external table declares, if every file's values fit them without loss.
-pub(crate) fn declared(columns: &[Field], files: &[FileColumns]) -> Result<SchemaRef> {
+/// The names, in lower case, of which a file has several spellings.
+fn told_by_case(files: &[&FileColumns]) -> HashSet<String> {
+    let mut several = HashSet::new();
+    for file in files {
+        let mut seen = HashSet::new();
+        for field in &file.fields {
+            let folded = field.name().to_lowercase();
+            if !seen.insert(folded.clone()) {
+                several.insert(folded);
+            }
+        }
+    }
+    several
+}
+
+/// The columns an external table declares, if every file's values fit them without loss and every one of them is in
+/// some file, or is `elsewhere`.
+pub(crate) fn declared(
+    columns: &[Field],
+    files: &[FileColumns],
+    elsewhere: impl Fn(&str) -> bool,
+) -> Result<SchemaRef> {
+    let names = || columns.iter().map(|field| field.name().as_str());
     let mut last: Option<&Fields> = None;
+    let mut found = vec![false; columns.len()];
     for file in files {
         if last == Some(&file.fields) {
             continue;
         }
         last = Some(&file.fields);
         no_duplicates(file)?;
-        for field in &file.fields {
-            let Some(wanted) = columns.iter().find(|wanted| wanted.name() == field.name()) else {
-                continue;
-            };
+        let own = file.fields.iter().map(|field| field.name().as_str());
+        for (at, place) in places(own, names()).into_iter().enumerate() {
+            let Some(place) = place else { continue };
+            found[at] = true;
+            let (wanted, field) = (&columns[at], &file.fields[place]);
             let (own, wanted_type) = (field.data_type(), wanted.data_type());
             if !fits(own, wanted_type) {
                 let message = format!(
@@ -97,8 +131,55 @@ pub(crate) fn declared(columns: &[Field], files: &[FileColumns]) -> Result<Schem
             }
         }
     }
-    let fields: Fields = columns.iter().map(plain).collect();
-    Ok(Arc::new(Schema::new(fields)))
+    let nowhere = names()
+        .zip(&found)
+        .find(|(name, found)| !**found && !elsewhere(name));
+    match nowhere {
+        Some((name, _)) if !files.is_empty() => Err(in_no_file(name, files)),
+        _ => {
+            let fields: Fields = columns.iter().map(plain).collect();
+            Ok(Arc::new(Schema::new(fields)))
+        }
+    }
+}
+
+/// The error for a declared column that no file has.
+fn in_no_file(name: &str, files: &[FileColumns]) -> Error {
+    let known: BTreeSet<&str> = files
+        .iter()
+        .flat_map(|file| file.fields.iter().map(|field| field.name().as_str()))
+        .collect();
+    let spelled: Vec<String> = known
+        .iter()
+        .map(|known| (*known).to_owned())
+        .filter(|known| known.to_lowercase() == name.to_lowercase())
+        .collect();
+    let first = &files[0].file;
+    if !spelled.is_empty() {
+        let what = format!(
+            "the column `{name}` is declared, and the files have {}",
+            some_of(&spelled)
+        );
+        return Error::new(Kind::Schema, what)
+            .file(&**first)
+            .hint("declare the columns in double quotes exactly as they are");
+    }
+    let files = match files.len() {
+        1 => format!("`{first}` does not have it"),
+        count => format!("none of the {count} files has it"),
+    };
+    let error = Error::new(
+        Kind::Schema,
+        format!("the column `{name}` is declared, and {files}"),
+    )
+    .file(&**first);
+    match near::did_you_mean(&near::near_names(name, known.iter().copied())) {
+        Some(hint) => error.hint(hint),
+        None => {
+            let known: Vec<String> = known.into_iter().map(str::to_owned).collect();
+            error.hint(format!("the columns are {}", some_of(&known)))
+        }
+    }
 }
 
 fn fits(own: &DataType, wanted: &DataType) -> bool {
@@ -121,7 +202,7 @@ fn merge(column: &mut Column, field: &Field, file: &Arc<str>, mode: SchemaMode) 
     if *old == DataType::Null && *new != DataType::Null {
         column.file = Arc::clone(file);
     }
-    column.field = Field::new(field.name(), data_type, nullable);
+    column.field = Field::new(column.field.name(), data_type, nullable);
     Ok(())
 }
 
@@ -209,6 +290,42 @@ mod tests {
         assert_eq!(
             show(&schema),
             "a BIGINT NOT NULL, b VARCHAR, c BOOLEAN, A TINYINT"
+        );
+    }
+
+    #[test]
+    fn names_that_differ_in_case_only_are_one_column() {
+        let files = [
+            file("1", &[("Id", DataType::Int32), ("b", DataType::Utf8)]),
+            file("2", &[("ID", DataType::Int64), ("B", DataType::Utf8)]),
+        ];
+        let schema = unite(&files, SchemaMode::Widen).unwrap();
+        assert_eq!(show(&schema), "Id BIGINT NOT NULL, b VARCHAR NOT NULL");
+    }
+
+    #[test]
+    fn a_declared_column_must_be_in_some_file() {
+        let files = [
+            file("1", &[("CustomerId", DataType::Int32)]),
+            file("2", &[("x", DataType::Utf8), ("X", DataType::Utf8)]),
+        ];
+        let check = |name: &str, expect: &str| {
+            let columns = [Field::new(name, DataType::Int32, true)];
+            let shown = match declared(&columns, &files, |name| name == "key") {
+                Ok(schema) => show(&schema),
+                Err(error) => format!("{error} | {}", error.hint.as_deref().unwrap_or_default()),
+            };
+            assert_eq!(shown, expect, "{name}");
+        };
+        check("customerid", "customerid INTEGER");
+        check("key", "key INTEGER");
+        check(
+            "customer_id",
+            "the column `customer_id` is declared, and none of the 2 files has it | did you mean `CustomerId`?",
+        );
+        check(
+            "quantity",
+            "the column `quantity` is declared, and none of the 2 files has it | the columns are `CustomerId`, `X`, `x`",
         );
     }
 

@@ -79,6 +79,10 @@ pub(crate) fn list(text: &str, unwritten: usize, rules: Rules<'_>) -> Result<Lis
     };
     let single =
         patterns.len() == 1 && patterns[0].iter().all(|part| matches!(part, Part::Name(_)));
+    if !single && !rules.table_formats {
+        let base = patterns.iter().map(|parts| to_path(parts)).reduce(common);
+        refuse_inside(&base.unwrap_or_default(), rules.access)?;
+    }
     let mut unwritten = unwritten;
     let patterns = patterns
         .into_iter()
@@ -89,6 +93,11 @@ pub(crate) fn list(text: &str, unwritten: usize, rules: Rules<'_>) -> Result<Lis
         patterns: &patterns,
         above: Vec::new(),
         directories: 0,
+        named: patterns
+            .iter()
+            .map(|parts| names_at_first(parts))
+            .min()
+            .unwrap_or(0),
         found: Listing::default(),
     };
     walk.start()?;
@@ -148,10 +157,7 @@ fn directory(parts: &[Part]) -> Vec<Part> {
 /// Replaces the leading names of a pattern by their canonical path where the path holds `..`, or where the
 /// sandbox wants to know what it really is.
 fn anchor(parts: Vec<Part>, access: &Access, unwritten: &mut usize) -> Result<Vec<Part>> {
-    let names = parts
-        .iter()
-        .take_while(|part| matches!(part, Part::Name(_)))
-        .count();
+    let names = names_at_first(&parts);
     let dots = parts[..names]
         .iter()
         .rposition(|part| *part == Part::Name("..".into()))
@@ -173,6 +179,12 @@ fn anchor(parts: Vec<Part>, access: &Access, unwritten: &mut usize) -> Result<Ve
     }
     anchored.extend_from_slice(&parts[cut..]);
     Ok(anchored)
+}
+
+/// How many parts are names before the first that is none.
+fn names_at_first(parts: &[Part]) -> usize {
+    let is_name = |part: &&Part| matches!(part, Part::Name(_));
+    parts.iter().take_while(is_name).count()
 }
 
 fn to_path(parts: &[Part]) -> PathBuf {
@@ -204,6 +216,8 @@ struct Walk<'a> {
     above: Vec<(u64, u64)>,
     /// Directories that a last part matched.
     directories: usize,
+    /// How many names the patterns begin with: the directories above were looked at before.
+    named: usize,
     found: Listing,
 }
 
@@ -239,6 +253,11 @@ impl Walk<'_> {
                 _ => None,
             })
             .collect();
+        if only_names.is_some() && !state.iter().all(|(_, part)| *part < self.named) {
+            for log in LOGS.into_iter().filter(|log| dir.join(log).is_dir()) {
+                self.note_table_format(dir, log);
+            }
+        }
         match only_names {
             Some(names) => names
                 .into_iter()
@@ -367,14 +386,49 @@ impl Walk<'_> {
 
     /// Notes a directory that a table format keeps its log in.
     fn note_table_format(&mut self, dir: &Path, name: &str) {
-        let format = match name {
-            "_delta_log" => "a Delta Lake table",
-            ".hoodie" => "a Hudi table",
-            "metadata" if is_iceberg(&dir.join(name)) => "an Iceberg table",
-            _ => return,
-        };
-        self.found.tables.push((dir.to_owned(), format));
+        if let Some(format) = format_kept_in(dir, name) {
+            self.found.tables.push((dir.to_owned(), format));
+        }
     }
+}
+
+/// Where table formats keep their log.
+pub(crate) const LOGS: [&str; 3] = ["_delta_log", ".hoodie", ICEBERG_LOG];
+/// A usual name: only files of Iceberg in it make it a log.
+pub(crate) const ICEBERG_LOG: &str = "metadata";
+
+/// The table format of `dir` if its entry `name` is the log of one.
+fn format_kept_in(dir: &Path, name: &str) -> Option<&'static str> {
+    match name {
+        "_delta_log" => Some("a Delta Lake table"),
+        ".hoodie" => Some("a Hudi table"),
+        ICEBERG_LOG if is_iceberg(&dir.join(name)) => Some("an Iceberg table"),
+        _ => None,
+    }
+}
+
+/// An error if `dir` is the directory of a table format, or lies in one.
+pub(crate) fn refuse_inside(dir: &Path, access: &Access) -> Result<()> {
+    // Links are followed: what counts is where the files are.
+    let real = dir.canonicalize();
+    let dir = real.as_deref().unwrap_or(dir);
+    for above in dir.ancestors() {
+        if access.restricts_paths() && access.check_read(above).is_err() {
+            break;
+        }
+        let has = |log: &&str| above.join(log).is_dir();
+        let mut logs = LOGS.into_iter().filter(has);
+        if let Some(format) = logs.find_map(|log| format_kept_in(above, log)) {
+            return Err(table_format(&above.display().to_string(), format));
+        }
+    }
+    Ok(())
+}
+
+/// The directories that both paths begin with.
+fn common(one: PathBuf, other: PathBuf) -> PathBuf {
+    let both = one.components().zip(other.components());
+    both.take_while(|(a, b)| a == b).map(|(a, _)| a).collect()
 }
 
 /// The files of a table format may hold rows that its log has deleted: reading them would be wrong.
@@ -475,10 +529,7 @@ fn nothing_found(text: &str, patterns: &[Vec<Part>], found: &Listing, directorie
     let Some(parts) = patterns.first() else {
         return error;
     };
-    let named = parts
-        .iter()
-        .take_while(|part| matches!(part, Part::Name(_)))
-        .count();
+    let named = names_at_first(parts);
     let base = to_path(&parts[..named]);
     if !base.is_dir() {
         let gone = std::io::Error::from(std::io::ErrorKind::NotFound);

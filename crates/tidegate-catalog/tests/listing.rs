@@ -189,11 +189,13 @@ async fn what_is_left_out_is_noticed() {
 async fn table_formats_are_refused_by_name() {
     let dir = Dir::of(&[
         "delta/1.parquet",
+        "delta/y=1/1.parquet",
         "hudi/1.parquet",
         "ice/data/1.parquet",
         "plain/metadata/1.parquet",
     ]);
     dir.write("delta/_delta_log/0.json", b"{}");
+    std::os::unix::fs::symlink(dir.path().join("delta/y=1"), dir.path().join("link")).unwrap();
     dir.write("hudi/.hoodie/x", b"");
     dir.write("ice/metadata/v1.metadata.json", b"{}");
     assert!(
@@ -217,13 +219,43 @@ async fn table_formats_are_refused_by_name() {
             .starts_with("`DIR/ice` is an Iceberg table")
     );
     assert!(dir.list("plain").await.is_ok());
+    for inside in [
+        "delta/y=1",
+        "delta/y=1/",
+        "delta/*/*.parquet",
+        "*/y=1/*.parquet",
+        "delta/**/1.parquet",
+        "link",
+    ] {
+        assert!(
+            dir.fails(inside)
+                .await
+                .starts_with("`DIR/delta` is a Delta Lake table"),
+            "{inside}"
+        );
+    }
+    assert!(
+        dir.fails("ice/data")
+            .await
+            .starts_with("`DIR/ice` is an Iceberg table")
+    );
+    // One file by its name is what the user wants.
+    assert!(dir.list("delta/y=1/1.parquet").await.is_ok());
+    for root in ["delta", "delta/y=1"] {
+        let error = dir.catalog().register_directory(root).unwrap_err();
+        assert!(
+            dir.shown(&error)
+                .starts_with("`DIR/delta` is a Delta Lake table"),
+            "{root}"
+        );
+    }
     let mut options = ReaderOptions::default();
     options.set("table_format", Value::from("files")).unwrap();
     assert_eq!(
         dir.list_with("delta", &options, Access::everything())
             .await
             .unwrap(),
-        ["delta/1.parquet"]
+        ["delta/1.parquet", "delta/y=1/1.parquet"]
     );
 }
 

@@ -98,7 +98,11 @@ async fn a_directory_becomes_tables_that_are_listed_when_used() {
 
 #[tokio::test]
 async fn declared_columns_pin_names_and_types() {
-    let dir = Dir::new(&[("d/1.csv", "b,a,x\n7,007,9\n"), ("e/1.csv", "007,7\n")]);
+    let dir = Dir::new(&[
+        ("d/1.csv", "B,a,x\n7,007,9\n"),
+        ("d/2.csv", "c,a\n2026-11-25,8\n"),
+        ("e/1.csv", "007,7\n"),
+    ]);
     let catalog = dir.catalog();
     let mut options = ReaderOptions {
         format: Some(Format::Csv),
@@ -111,8 +115,8 @@ async fn declared_columns_pin_names_and_types() {
     ];
     let table = catalog.resolve_path("d", &options).await.unwrap();
     assert_eq!(
-        run(Arc::clone(&table) as _, "SELECT * FROM t").await,
-        "007,7,NULL"
+        run(Arc::clone(&table) as _, "SELECT * FROM t ORDER BY a").await,
+        "007,7,NULL; 8,NULL,2026-11-25"
     );
     assert_eq!(table.schema().field(1).data_type(), &DataType::Int32);
     assert!(table.location().unwrap().ends_with("/d"));
@@ -126,7 +130,15 @@ async fn declared_columns_pin_names_and_types() {
         .await,
         "007,7"
     );
-    let empty = catalog.resolve_path("new/dir", &options).await.unwrap();
+    let error = catalog.resolve_path("dd", &options).await.unwrap_err();
+    assert_eq!(
+        dir.shown(&error),
+        "`DIR/dd` does not exist | did you mean `d`?"
+    );
+    assert!(catalog.resolve_target("x.csv", &options).await.is_err());
+    std::fs::create_dir(dir.path().join("none")).unwrap();
+    assert!(catalog.resolve_path("none", &options).await.is_ok());
+    let empty = catalog.resolve_target("new/dir", &options).await.unwrap();
     assert_eq!(
         run(Arc::clone(&empty) as _, "SELECT count(*), max(a) FROM t").await,
         "0,NULL"

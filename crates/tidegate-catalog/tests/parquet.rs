@@ -88,11 +88,11 @@ async fn files_are_united_by_name_and_widened() {
         "d/3.parquet",
         vec![
             ("a", Arc::new(Int32Array::from(vec![70_000])) as ArrayRef),
-            ("B", texts(&["z"])),
+            ("e", texts(&["z"])),
         ],
     );
     assert_eq!(
-        dir.query("d", &[], r#"SELECT a, b, c, "B" FROM t ORDER BY a"#)
+        dir.query("d", &[], "SELECT a, b, c, e FROM t ORDER BY a")
             .await,
         "1.00,x,NULL,NULL; 2.00,y,NULL,NULL; 3.50,NULL,1970-01-02,NULL; 70000.00,NULL,NULL,z"
     );
@@ -387,6 +387,82 @@ async fn damaged_files_are_named_or_left_out() {
     let table = dir.table("d", &skip).await.unwrap();
     assert_eq!(table.notices().len(), 3);
     assert_eq!(run(table, "SELECT a FROM t").await, "1");
+}
+
+#[tokio::test]
+async fn a_damaged_file_that_a_filter_leaves_out_does_no_harm() {
+    let dir = Dir::new(&[]);
+    for year in [2024, 2025] {
+        dir.parquet(
+            &format!("d/year={year}/1.parquet"),
+            vec![("a", ints(&[year, 1]))],
+        );
+    }
+    dir.write("d/year=2023/1.parquet", b"PAR1 but not really PAR1");
+    let table = dir.table("d", &[]).await.unwrap();
+    let context = context();
+    context.register_table("t", table).unwrap();
+    let answer = |sql: &'static str| {
+        let context = context.clone();
+        async move {
+            let found = context.sql(sql).await.unwrap().collect().await;
+            let shown = |batches: Vec<RecordBatch>| {
+                ScalarValue::try_from_array(batches[0].column(0), 0)
+                    .unwrap()
+                    .to_string()
+            };
+            found.map(shown).map_err(|error| error.to_string())
+        }
+    };
+    assert_eq!(
+        answer("SELECT sum(a) FROM t WHERE year = 2025")
+            .await
+            .unwrap(),
+        "2026"
+    );
+    assert_eq!(
+        answer("SELECT count(*) FROM t WHERE year > 2023")
+            .await
+            .unwrap(),
+        "4"
+    );
+    for sql in [
+        "SELECT count(*) FROM t",
+        "SELECT max(a) FROM t WHERE year < 2025",
+    ] {
+        let error = answer(sql).await.unwrap_err();
+        assert!(
+            error.contains("year=2023/1.parquet`: its footer claims"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn names_that_differ_in_case_only_are_one_column() {
+    let dir = Dir::new(&[]);
+    dir.parquet(
+        "d/1.parquet",
+        vec![("Id", ints(&[1, 2])), ("v", texts(&["a", "b"]))],
+    );
+    dir.parquet(
+        "d/2.parquet",
+        vec![("V", texts(&["c", "d"])), ("id", ints(&[3, 4]))],
+    );
+    let check =
+        async |sql: &str, expect: &str| assert_eq!(dir.query("d", &[], sql).await, expect, "{sql}");
+    check("SELECT * FROM t ORDER BY \"Id\"", "1,a; 2,b; 3,c; 4,d").await;
+    check("SELECT v FROM t WHERE \"Id\" >= 4", "d").await;
+    check("SELECT max(\"Id\"), min(v), count(v) FROM t", "4,a,4").await;
+    check("SELECT \"Id\" FROM t WHERE v = 'c'", "3").await;
+    // A file that has both spellings means two columns, and then each file its own.
+    dir.parquet("e/1.parquet", vec![("x", ints(&[1])), ("X", ints(&[2]))]);
+    dir.parquet("e/2.parquet", vec![("X", ints(&[3]))]);
+    assert_eq!(
+        dir.query("e", &[], "SELECT x, \"X\" FROM t ORDER BY \"X\"")
+            .await,
+        "1,2; NULL,3"
+    );
 }
 
 #[tokio::test]

@@ -74,6 +74,104 @@ async fn conflicts_of_types_name_both_files_and_have_ways_out() {
 }
 
 #[tokio::test]
+async fn files_without_a_common_column_are_no_table() {
+    let dir = Dir::new(&[
+        ("d/1.csv", "a,b\n1,x\n"),
+        ("d/2.csv", "2,y\n3,z\n"),
+        ("e/1.csv", "a,b\n1,x\n"),
+        ("e/2.csv", "C,d\n1,x\n"),
+        ("e/3.csv", "c,B\n2,y\n"),
+        ("f/1.csv", "id,name\n1,x\n"),
+        ("f/2.csv", "zone,fare\n1,2\n"),
+    ]);
+    let shown = dir.fails("d", &[]).await;
+    assert!(
+        shown.starts_with(
+            "`DIR/d/1.csv` and `DIR/d/2.csv` have no column name in common: `a`, `b` and `2`, `y`"
+        ),
+        "{shown}"
+    );
+    let shown = dir.fails("f", &[]).await;
+    assert!(shown.contains("`id`, `name` and `zone`, `fare`"), "{shown}");
+    // The third file has a name of each of the others.
+    let sum = "SELECT sum(a), sum(\"C\"), max(b), max(d) FROM t";
+    assert_eq!(dir.query("e", &[], sum).await, "1,3,y,x");
+    let header = [("header", Value::Bool(true))];
+    assert_eq!(
+        dir.query("f", &header, "SELECT count(*), sum(fare) FROM t")
+            .await,
+        "2,2"
+    );
+    let union = [("union_by_name", Value::Bool(true))];
+    assert_eq!(dir.query("f", &union, "SELECT count(*) FROM t").await, "2");
+}
+
+#[tokio::test]
+async fn names_that_differ_in_case_only_are_one_column() {
+    let dir = Dir::new(&[
+        ("c/1.csv", "Id,v\n1,x\n"),
+        ("c/2.csv", "ID,V\n2,y\n"),
+        ("j/1.json", "{\"Id\": 1, \"v\": \"x\"}\n"),
+        ("j/2.json", "{\"V\": \"y\", \"id\": 2}\n"),
+    ]);
+    for path in ["c", "j"] {
+        assert_eq!(
+            dir.query(path, &[], "SELECT * FROM t ORDER BY \"Id\"")
+                .await,
+            "1,x; 2,y",
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_row_of_every_file_is_looked_at_when_asked_to() {
+    let mut files: Vec<(String, String)> = (0..40)
+        .map(|n| (format!("d/{n:02}.csv"), "a,b\n1,2\n".to_owned()))
+        .collect();
+    // Beyond the sample of a file that is not sampled, and beyond the head of a large one.
+    files[29].1 = format!("a,b\n{}1,2.5\n", "1,2\n".repeat(30_000));
+    files.push((
+        "e/1.csv".into(),
+        format!("a,b\n{}zz,0.125\n", "1111111,2222222\n".repeat(400_000)),
+    ));
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()))
+        .collect();
+    let dir = Dir::new(&files);
+    let every = [("sample_rows", Value::Int(-1))];
+    let sql = "SELECT max(a), max(b), arrow_typeof(max(b)) FROM t";
+    assert_eq!(dir.query("d", &every, sql).await, "1,2.5,Decimal128(20, 1)");
+    assert_eq!(
+        dir.query("e", &every, sql).await,
+        "zz,2222222.000,Decimal128(18, 3)"
+    );
+}
+
+#[tokio::test]
+async fn a_json_key_behind_the_sample_is_no_silent_loss() {
+    let text = format!("{}{{\"a\": 1, \"late\": 2}}\n", "{\"a\": 1}\n".repeat(200));
+    let dir = Dir::new(&[("a.json", text.as_str())]);
+    let few = [("sample_rows", Value::Int(100))];
+    let table = dir.table("a.json", &few).await.unwrap();
+    let context = dir::context();
+    context.register_table("t", table).unwrap();
+    let error = context.sql("SELECT count(*) FROM t").await.unwrap();
+    let error = error.collect().await.unwrap_err().to_string();
+    assert!(
+        error.contains("line 201: no record of the sample has the key `late`"),
+        "{error}"
+    );
+    let every = [("sample_rows", Value::Int(-1))];
+    assert_eq!(
+        dir.query("a.json", &every, "SELECT sum(a), sum(late) FROM t")
+            .await,
+        "201,2"
+    );
+}
+
+#[tokio::test]
 async fn a_file_with_another_separator_is_no_silent_mess() {
     let dir = Dir::new(&[("d/1.csv", "a,b\n1,2\n"), ("d/2.csv", "a;b\n1;2\n")]);
     let shown = dir.fails("d", &[]).await;

@@ -382,6 +382,28 @@ fn a_read_only_file_is_not_replaced_behind_its_back() {
 }
 
 #[test]
+fn a_reader_beside_writers_never_takes_one_for_dead() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    fs::create_dir(&out).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..60 {
+                let write = directory(&out, Mode::Append).unwrap().unwrap();
+                put(&write, &write.part_name(0, "csv"), b"1").unwrap();
+                write.commit().unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        while !done.load(Ordering::Relaxed) {
+            assert!(!tidegate_checkpoint::staged::pending(&RealVfs, &out).unwrap());
+        }
+    });
+}
+
+#[test]
 fn many_threads_appending_lose_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");

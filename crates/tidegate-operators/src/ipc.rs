@@ -41,18 +41,7 @@ pub(crate) fn schema(file: &InputFile, unpacked_bytes_max: u64) -> Result<Schema
             Any::Stream(mut messages) => messages.schema()?.as_ref().clone(),
         })
     };
-    guarded(name, Place::File, read).map_err(|error| own(name, error))
-}
-
-fn own(name: &Arc<str>, error: datafusion::error::DataFusionError) -> Error {
-    use datafusion::error::DataFusionError;
-    match error {
-        DataFusionError::External(inner) => match inner.downcast::<Error>() {
-            Ok(ours) => *ours,
-            Err(other) => Error::damaged(name, Place::File, first_line(&other)),
-        },
-        other => Error::damaged(name, Place::File, first_line(&other.strip_backtrace())),
-    }
+    guarded(name, Place::File, read).map_err(|error| Error::of(name, error))
 }
 
 /// The batches of an Arrow file.
@@ -60,7 +49,6 @@ pub(crate) fn open(opening: &Opening) -> Result<Box<dyn Batches>> {
     let source = &opening.source;
     let limit = source.access().limits.unpacked_bytes_max;
     let name = Arc::clone(opening.input.name());
-    let wanted = source.file_columns();
     let any = open_any(&opening.input, limit)?;
     let first = opening.range.as_ref().is_none_or(|range| range.start == 0);
     let (given, adapter) = match any {
@@ -68,7 +56,7 @@ pub(crate) fn open(opening: &Opening) -> Result<Box<dyn Batches>> {
             let range = opening.range.clone().filter(|_| raw.is_plain());
             let nothing = range.is_none() && !first;
             let mut blocks = guarded(&name, Place::File, || FileBlocks::open(&name, raw, limit))?;
-            let adapter = Adapter::new(&name, &blocks.schema, &wanted)?;
+            let adapter = Adapter::new(&name, &blocks.schema, source)?;
             guarded(&name, Place::File, || {
                 blocks.start(&adapter, range, source.wants_rows())
             })?;
@@ -82,7 +70,7 @@ pub(crate) fn open(opening: &Opening) -> Result<Box<dyn Batches>> {
             if !first {
                 messages.stop();
             }
-            let adapter = Adapter::new(&name, &schema, &wanted)?;
+            let adapter = Adapter::new(&name, &schema, source)?;
             (Given::Stream(messages), adapter)
         }
     };

@@ -6,6 +6,7 @@ mod float_meets_decimal;
 mod guarded_division;
 mod in_subquery;
 mod nested_loop;
+mod source_columns;
 mod subquery_marks;
 mod temporal;
 
@@ -14,6 +15,7 @@ pub use float_meets_decimal::FloatMeetsDecimal;
 pub use guarded_division::GuardedDivision;
 pub use in_subquery::ThreeValuedIn;
 pub use nested_loop::NestedLoopGuard;
+pub use source_columns::SourceColumns;
 pub use subquery_marks::SubqueryMarks;
 pub use temporal::Temporal;
 
@@ -53,12 +55,13 @@ pub fn optimizer() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     rules
 }
 
-/// The physical optimizer's rules. Operators are substituted last, before the sanity check: built-in rules look for
+/// The physical optimizer's rules. What only a scan knows is brought there first. Operators are substituted last, before the sanity check: built-in rules look for
 /// the concrete types they know.
 pub fn physical() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = PhysicalOptimizer::new().rules;
     let sanity_check = rules.len().saturating_sub(1);
     rules.insert(sanity_check, Arc::new(NestedLoopGuard));
+    rules.insert(0, Arc::new(SourceColumns));
     rules
 }
 
@@ -126,7 +129,7 @@ mod tests {
         check(
             names.clone(),
             defaults.iter().map(|rule| rule.name()).collect(),
-            &["tidegate_nested_loop_guard"],
+            &["tidegate_nested_loop_guard", "tidegate_source_columns"],
         );
         assert_eq!(
             names[names.len() - 2..],

@@ -218,7 +218,7 @@ async fn create_external(
     // Opened once now, so that a table that cannot be read is refused where it is written.
     let catalog = planner.catalog.clone();
     catalog
-        .resolve_path(&table.location, &options)
+        .resolve_target(&table.location, &options)
         .await
         .map_err(convert::from_catalog)
         .map_err(|error| Error {

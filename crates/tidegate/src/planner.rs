@@ -38,7 +38,8 @@ impl Planner {
         depth: usize,
     ) -> Result<(LogicalPlan, Vec<Notice>)> {
         let references = tables::references(&parsed.statement);
-        let tables = Tables::of(self, &references, depth).await?;
+        let target = tables::target(&parsed.statement);
+        let tables = Tables::of(self, &references, target, depth).await?;
         let inputs = Inputs {
             state: &self.state,
             tables: &tables.providers,

@@ -27,18 +27,20 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    /// Opens everything a statement reads.
+    /// Opens everything a statement reads, and `target`, which it only writes.
     pub(crate) async fn of(
         planner: &Planner,
         references: &[TableRef],
+        target: Option<&TableRef>,
         depth: usize,
     ) -> Result<Self> {
         let mut tables = Tables::default();
         for reference in references {
-            let provider = tables
-                .open(planner, reference, depth)
-                .await
-                .map_err(|error| at(error, &reference.span))?;
+            let opened = match target {
+                Some(target) if target == reference => tables.target(planner, reference).await,
+                _ => tables.open(planner, reference, depth).await,
+            };
+            let provider = opened.map_err(|error| at(error, &reference.span))?;
             tables.providers.insert(reference.key.clone(), provider);
         }
         Ok(tables)
@@ -78,6 +80,22 @@ impl Tables {
                 (_, table) => self.named(planner, table, depth).await,
             },
         }
+    }
+
+    /// A table to add files to; what is none is refused later.
+    async fn target(
+        &mut self,
+        planner: &Planner,
+        reference: &TableRef,
+    ) -> Result<Arc<dyn TableProvider>> {
+        if let TableRefKind::Name(name) = &reference.kind
+            && let Ok(found) = planner.catalog.look_up(name.table())
+            && let Named::Files { path, options } = &found.named
+        {
+            let table = planner.catalog.resolve_target(path, options).await;
+            return Ok(table.map_err(convert::from_catalog)?);
+        }
+        self.open(planner, reference, 0).await
     }
 
     async fn named(
@@ -270,6 +288,22 @@ fn value(value_: &sql::Value) -> Value {
         sql::Value::Map(map) => {
             Value::Map(map.iter().map(|(key, v)| (key.clone(), value(v))).collect())
         }
+    }
+}
+
+/// The table that an INSERT adds to, unless it reads it as well.
+pub(crate) fn target(statement: &Statement) -> Option<&TableRef> {
+    let mut inner = statement;
+    while let Statement::Explain(explain) = inner {
+        inner = &explain.statement;
+    }
+    match inner {
+        Statement::Insert(insert) => {
+            let mut read = insert.query.tables().iter();
+            let is_read = read.any(|table| table.key == insert.table.key);
+            (!is_read).then_some(&insert.table)
+        }
+        _ => None,
     }
 }
 

@@ -23,7 +23,7 @@ use crate::vfs::{Kind, LockFile, Vfs, if_exists};
 /// Between two tries for a lock.
 pub(super) const PAUSE: Duration = Duration::from_millis(5);
 /// Tries for the lock of publishing: half a minute. Publishing is renames only.
-const PUBLISH_TRIES: usize = 6000;
+pub(super) const PUBLISH_TRIES: usize = 6000;
 /// Tries to make staging that a sweeper takes away at the same time.
 const TRIES: usize = 64;
 
@@ -197,6 +197,17 @@ pub(super) fn publish_lock(vfs: &dyn Vfs, target: &Path) -> Result<Lock> {
     Err(Error::Busy {
         path: target.to_path_buf(),
     })
+}
+
+/// Whether some process publishes into `target` at the moment.
+pub(super) fn is_publishing(vfs: &dyn Vfs, target: &Path) -> Result<bool> {
+    let path = target.join(names::INSIDE).join(names::LOCK);
+    match if_exists(vfs.try_lock(&path, LockFile::MustExist)).at("lock", &path) {
+        Ok(lock) => Ok(matches!(lock, Some(None))),
+        // Who may not open the lock cannot tell.
+        Err(error) if error.is_permission_denied() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Gives the lock of publishing back, and removes `_tidegate` when nobody uses it.

@@ -18,13 +18,29 @@ pub struct Recovered {
 }
 
 /// Whether a killed write waits in `dir` to be completed: reading the directory as it is would
-/// show a part of it. For those who may not write there.
+/// show a part of it. For those who may not write there. Waits for a process that is publishing.
 pub fn pending(vfs: &dyn Vfs, dir: &Path) -> Result<bool> {
+    for _ in 0..inside::PUBLISH_TRIES {
+        match decided(vfs, dir)? {
+            false => return Ok(false),
+            // Its process lives and is about to complete it.
+            true if inside::is_publishing(vfs, dir)? => vfs.pause(inside::PAUSE),
+            // It may have been completed between the two looks.
+            true => return decided(vfs, dir),
+        }
+    }
+    Ok(true)
+}
+
+/// Whether a write into `dir` is decided and not complete.
+fn decided(vfs: &dyn Vfs, dir: &Path) -> Result<bool> {
     let all = dir.join(names::INSIDE);
-    for name in if_exists(vfs.list(&all))
-        .at("list", &all)?
-        .unwrap_or_default()
-    {
+    let held = if_exists(vfs.list(&all)).at("list", &all)?;
+    for name in held.unwrap_or_default() {
+        // Beside the commits lies the lock, which is no directory.
+        if !name.to_str().is_some_and(names::is_id) {
+            continue;
+        }
         if exists(vfs, &all.join(name).join(names::INTENT))?.is_some() {
             return Ok(true);
         }

@@ -57,6 +57,25 @@ impl Shell {
         std::fs::read_to_string(self.path(name)).expect("readable")
     }
 
+    /// The files below a directory: path below it, and bytes.
+    pub fn files(&self, name: &str) -> Vec<(String, Vec<u8>)> {
+        let base = self.path(name);
+        let (mut found, mut todo) = (Vec::new(), vec![base.clone()]);
+        while let Some(dir) = todo.pop() {
+            for entry in std::fs::read_dir(dir).expect("readable") {
+                let path = entry.expect("readable").path();
+                if path.is_dir() {
+                    todo.push(path);
+                    continue;
+                }
+                let below = path.strip_prefix(&base).expect("below");
+                let bytes = std::fs::read(&path).expect("readable");
+                found.push((below.display().to_string(), bytes));
+            }
+        }
+        found
+    }
+
     /// The names in the directory, hidden ones included.
     pub fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.directory.path()).expect("listed");

@@ -2,6 +2,7 @@
 
 mod container;
 mod snappy;
+mod unions;
 mod walk;
 
 use std::io::{BufRead, BufReader};
@@ -30,17 +31,7 @@ pub(crate) fn schema(file: &InputFile, unpacked_bytes_max: u64) -> Result<Schema
         let reader = reader(file, (1, unpacked_bytes_max), None)?;
         Ok(plain_schema(&reader.schema()))
     })
-    .map_err(|error| match error {
-        datafusion::error::DataFusionError::External(inner) => match inner.downcast::<Error>() {
-            Ok(ours) => *ours,
-            Err(other) => Error::damaged(file.name(), Place::File, first_line(&other)),
-        },
-        other => Error::damaged(
-            file.name(),
-            Place::File,
-            first_line(&other.strip_backtrace()),
-        ),
-    })
+    .map_err(|error| Error::of(file.name(), error))
 }
 
 /// The batches of an Avro file.
@@ -54,7 +45,7 @@ pub(crate) fn open(opening: &Opening) -> Result<Box<dyn Batches>> {
     let (reader, adapter) = guarded(&name, Place::File, || {
         let whole = reader(&opening.input, limits, None)?;
         let schema = whole.schema();
-        let adapter = Adapter::new(&name, &plain_schema(&schema), &source.file_columns())?;
+        let adapter = Adapter::new(&name, &plain_schema(&schema), source)?;
         let needed = adapter.needed();
         // The reader cannot leave out all columns: the first one then stands for the rows.
         if needed.is_empty() || needed.len() == schema.fields().len() {
@@ -134,6 +125,7 @@ impl Batches for AvroBatches {
         if batch.num_rows() == 0 {
             return Ok(Step::Again);
         }
+        let batch = unions::without_unions(batch).map_err(|error| damaged(&self.name, &error))?;
         let adapted = self.adapter.adapt(&batch)?;
         let first = self.rows.then_some(self.row);
         self.row += batch.num_rows() as u64;
@@ -165,12 +157,12 @@ fn plain_type(data_type: &DataType) -> DataType {
         DataType::LargeList(item) => DataType::LargeList(plain_field(item).into()),
         DataType::FixedSizeList(item, n) => DataType::FixedSizeList(plain_field(item).into(), *n),
         DataType::Map(entries, sorted) => DataType::Map(plain_field(entries).into(), *sorted),
-        DataType::Union(fields, mode) => {
+        DataType::Union(fields, _) => {
             let plain: UnionFields = fields
                 .iter()
                 .map(|(id, field)| (id, Arc::new(plain_field(field))))
                 .collect();
-            DataType::Union(plain, *mode)
+            unions::type_of(&plain)
         }
         other => other.clone(),
     }

@@ -104,6 +104,7 @@ pub(super) fn column(
     let inferred = cells.inferred;
     let point = cells.dialect.decimal_separator;
     let plain = |cell: Cell<'_>| !inferred || !number::loses_signs(cell);
+    let exact = |cell: Cell<'_>| !inferred || number::keeps_digits(cell);
     macro_rules! integers {
         ($values:expr, $parse:path) => {
             fill.primitive($values, |cell| match $parse(cell) {
@@ -114,7 +115,11 @@ pub(super) fn column(
     }
     match values {
         Values::Boolean(values) => {
-            fill.each(|cell| values.append(cell.unwrap_or(false)), number::boolean)
+            let push = |value: Option<bool>| values.append(value.unwrap_or(false));
+            match inferred {
+                true => fill.each(push, number::boolean_word),
+                false => fill.each(push, number::boolean),
+            }
         }
         Values::Int8(values) => integers!(values, number::int64),
         Values::Int16(values) => integers!(values, number::int64),
@@ -125,10 +130,10 @@ pub(super) fn column(
         Values::UInt32(values) => integers!(values, number::uint64),
         Values::UInt64(values) => integers!(values, number::uint64),
         Values::Float32(values) => fill.primitive(values, |cell| {
-            number::float32(cell, point).filter(|_| plain(cell))
+            number::float32(cell, point).filter(|_| plain(cell) && exact(cell))
         }),
         Values::Float64(values) => fill.primitive(values, |cell| {
-            number::float64(cell, point).filter(|_| plain(cell))
+            number::float64(cell, point).filter(|_| plain(cell) && exact(cell))
         }),
         Values::Decimal(values) => {
             let shape = decimal_shape(cells.kind, point);

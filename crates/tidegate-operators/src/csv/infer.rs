@@ -6,11 +6,8 @@
 use arrow::datatypes::{DataType, TimeUnit};
 
 use super::Dialect;
-use super::number::{self, Cell};
+use super::number::{self, Cell, DOUBLE_DIGITS};
 use super::temporal;
-
-/// Digits a double gives back, whatever they are.
-const DOUBLE_DIGITS: usize = 15;
 
 /// Digits a decimal of 128 bits holds.
 const DECIMAL_DIGITS: usize = 38;

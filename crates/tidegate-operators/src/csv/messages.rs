@@ -51,6 +51,9 @@ pub(super) fn no_value(text: &[u8], kind: &DataType, inferred: bool, dialect: &D
             type_name(kind)
         );
     }
+    if inferred && kind.is_floating() && !number::keeps_digits(cell.trimmed()) {
+        return format!("`{shown}` has more digits than {} keeps", type_name(kind));
+    }
     let (_, digits) = number::sign(cell.trimmed());
     let mut points = 0;
     let plain = digits.len() > 0

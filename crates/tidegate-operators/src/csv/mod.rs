@@ -21,6 +21,7 @@ mod output;
 mod record;
 mod sniff;
 mod split;
+mod survey;
 mod temporal;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use header::{Header, header};
 pub use options::{Options, parse_type};
 pub use sniff::{Sniffed, sniff};
 pub use split::{Cut, Splitter};
+pub(crate) use survey::Survey;
 pub use transcode::Transcoder;
 
 /// Where a record stands in its file, after decompression and conversion to UTF-8.

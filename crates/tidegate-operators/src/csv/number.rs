@@ -302,6 +302,27 @@ pub(super) fn boolean(cell: Cell<'_>) -> Option<bool> {
     }
 }
 
+/// `true` or `false`: what a column is inferred to be boolean by.
+pub(super) fn boolean_word(cell: Cell<'_>) -> Option<bool> {
+    boolean(cell).filter(|_| cell.len() > 3)
+}
+
+/// Digits a double gives back, whatever they are.
+pub(super) const DOUBLE_DIGITS: usize = 15;
+
+/// Whether a number has no more digits before its point than a double gives back.
+#[inline(always)]
+pub(super) fn keeps_digits(cell: Cell<'_>) -> bool {
+    cell.len() <= DOUBLE_DIGITS || {
+        let (_, digits) = sign(cell);
+        let whole = digits
+            .bytes()
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit());
+        whole.count() <= DOUBLE_DIGITS
+    }
+}
+
 /// Whether a number would lose a leading zero or plus sign: then it is rather a code or a telephone number.
 #[inline(always)]
 pub(super) fn loses_signs(cell: Cell<'_>) -> bool {

@@ -7,8 +7,9 @@
 use std::sync::Arc;
 
 use super::masks::{CHUNK, Lanes, Level, Needles, Quoting, chunk_at, with_lanes};
+use super::messages;
 use super::record::{self, State};
-use super::{Dialect, Error, Kind, Position};
+use super::{Dialect, Error, Kind, OnError, Position};
 
 /// Finds record boundaries and keeps count of bytes, lines and records.
 ///
@@ -32,7 +33,16 @@ pub struct Splitter {
     in_vain: usize,
     /// In the middle of a line that is too long and left out.
     discarding: bool,
+    /// Fields a record has.
+    fields: usize,
+    /// Up to here each line is judged for itself: a record over several lines was broken, so its quotes are no pairs.
+    judged_to: u64,
+    /// Bytes looked at at once: few behind a broken record, since all are looked at again behind the next.
+    window: usize,
 }
+
+/// The first window behind a broken record.
+const WINDOW_MIN: usize = 1 << 10;
 
 /// What the start of the buffer is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +82,9 @@ impl Splitter {
             at,
             in_vain: 0,
             discarding: false,
+            fields,
+            judged_to: 0,
+            window: usize::MAX,
         }
     }
 
@@ -88,6 +101,21 @@ impl Splitter {
         if self.discarding {
             return self.discard(data, at_end);
         }
+        if self.at.offset < self.judged_to {
+            return self.line(data);
+        }
+        if self.window < data.len() {
+            let window = self.window;
+            self.window = window.saturating_mul(2);
+            match self.cut_whole(&data[..window], false) {
+                Cut::More => self.in_vain = 0,
+                found => return found,
+            }
+        }
+        self.cut_whole(data, at_end)
+    }
+
+    fn cut_whole(&mut self, data: &[u8], at_end: bool) -> Cut {
         // A carriage return at the end may be half of a line end.
         let usable = data.len() - usize::from(!at_end && data.ends_with(b"\r"));
         let mut limit = usable.min(self.dialect.max_line_bytes);
@@ -100,16 +128,109 @@ impl Splitter {
         }
         let found = self.scan(&data[..limit]);
         if whole && at_end && !found.inside {
-            return self.records(data.len(), found.total());
+            return self.sound_records(data, data.len(), found.total());
         }
         if found.end > 0 {
-            return self.records(found.end, found.counted());
+            return self.sound_records(data, found.end, found.counted());
         }
         if whole && !at_end {
             self.in_vain = data.len();
             return Cut::More;
         }
         self.broken(data, at_end, found.inside)
+    }
+
+    /// Whole records up to `end`. Where rows may be left out a broken record over several lines may be many lines
+    /// between two quotes that do not belong together: it is not among them, and its lines are judged one by one.
+    fn sound_records(&mut self, data: &[u8], end: usize, (lines, records): (u64, u64)) -> Cut {
+        let is_open = !matches!(data[..end].last(), Some(b'\n' | b'\r'));
+        if self.dialect.on_error == OnError::Fail || lines + u64::from(is_open) <= records {
+            return self.records(end, (lines, records));
+        }
+        let (mut next, mut counted) = (0, (0, 0));
+        while next < end {
+            let record = record::read(&data[..end], next, &self.dialect);
+            let lines = record::count_lines(&data[next..record.next]);
+            let inner = record::count_lines(&data[record.text.clone()]);
+            if inner > 0 && self.is_broken(&record) {
+                if next > 0 {
+                    self.window = WINDOW_MIN;
+                    return self.records(next, counted);
+                }
+                self.judged_to = self.at.offset + record.next as u64;
+                self.window = WINDOW_MIN;
+                return self.line(data);
+            }
+            counted.0 += lines;
+            counted.1 +=
+                u64::from(!matches!(record.state, State::Comment) && !self.is_blank(&record));
+            next = record.next.max(next + 1);
+        }
+        self.records(end, (lines, records))
+    }
+
+    /// The line at the start of `data`, for itself.
+    fn line(&mut self, data: &[u8]) -> Cut {
+        let rest = usize::try_from(self.judged_to - self.at.offset).unwrap_or(usize::MAX);
+        let data = &data[..data.len().min(rest)];
+        let text = memchr::memchr2(b'\n', b'\r', data).unwrap_or(data.len());
+        let end = match (data.get(text), data.get(text + 1)) {
+            (Some(b'\r'), Some(b'\n')) => text + 2,
+            (Some(_), _) => text + 1,
+            (None, _) => text,
+        };
+        let record = record::read(&data[..text.max(1).min(data.len())], 0, &self.dialect);
+        let lines = u64::from(end > text);
+        if record.state == State::Comment || self.is_blank(&record) {
+            return self.records(end, (lines, 0));
+        }
+        let stray = |field: &record::RawField| {
+            !field.quoted
+                && self.dialect.quote.is_some_and(|quote| {
+                    memchr::memchr(quote, &data[field.range.clone()]).is_some()
+                })
+        };
+        if !self.is_broken(&record) && !record.fields.iter().any(stray) {
+            return self.records(end, (lines, 1));
+        }
+        let error = match record.state {
+            State::Whole if record.fields.len() == self.fields => {
+                Error::new(Kind::Quote, &self.file, "a quote without a partner")
+                    .at(self.at.line, &data[..text])
+            }
+            _ => messages::bad_record(
+                &data[..text],
+                0,
+                self.at.line,
+                self.fields,
+                &self.dialect,
+                &self.file,
+            ),
+        };
+        self.in_vain = 0;
+        self.at = Position {
+            offset: self.at.offset + end as u64,
+            line: self.at.line + lines,
+            row: self.at.row + 1,
+        };
+        Cut::Broken { end, error }
+    }
+
+    /// Whether a record's quotes or its number of fields are wrong.
+    fn is_broken(&self, record: &record::Record) -> bool {
+        match record.state {
+            State::Whole => {
+                let fields = record.fields.len();
+                fields > self.fields || fields < self.fields && !self.dialect.null_padding
+            }
+            State::Blank | State::Comment => false,
+            State::TextAfterQuote | State::Unterminated { .. } => true,
+        }
+    }
+
+    /// An empty line is a record only where there is one column.
+    fn is_blank(&self, record: &record::Record) -> bool {
+        record.state == State::Blank && !self.single_field
     }
 
     fn records(&mut self, end: usize, (lines, records): (u64, u64)) -> Cut {

@@ -136,6 +136,21 @@ impl Error {
         }
     }
 
+    /// An error of reading that may carry one of ours inside.
+    pub(crate) fn of(file: &Arc<str>, error: DataFusionError) -> Self {
+        let line = |error: &dyn fmt::Display| {
+            let text = error.to_string();
+            text.lines().next().unwrap_or_default().to_owned()
+        };
+        match error {
+            DataFusionError::External(inner) => match inner.downcast::<Error>() {
+                Ok(ours) => *ours,
+                Err(other) => Self::damaged(file, Place::File, line(&other)),
+            },
+            other => Self::damaged(file, Place::File, line(&other.strip_backtrace())),
+        }
+    }
+
     pub(crate) fn into_io(self) -> io::Error {
         io::Error::other(self)
     }

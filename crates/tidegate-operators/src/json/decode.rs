@@ -7,15 +7,16 @@
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{Fields, Schema, SchemaRef};
+use arrow::datatypes::{Field, Fields, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::json::reader::{Decoder, ReaderBuilder};
 use datafusion::error::Result;
 
 use super::columns::{convert, decoded_fields};
 use super::cut::value_length;
+use super::keys::Keys;
 use super::reason::{Reason, rewrite};
-use super::{BYTE_ORDER_MARK, JsonOptions, Layout};
+use super::{BYTE_ORDER_MARK, JsonOptions, Layout, OnUnknownKey};
 use crate::csv::OnError;
 use crate::input::{Error, Place};
 use crate::rejects::{self, Reject, RejectLog};
@@ -31,7 +32,15 @@ pub(crate) struct JsonDecoder {
     rows: bool,
     batch_rows: usize,
     rejects: Option<Arc<RejectLog>>,
+    keys: Keys,
+    /// What is decoded: the columns wanted, or with `on_error = 'skip'` all, so that the same records are left out
+    /// whatever is wanted.
+    fields: Fields,
+    /// The places of the columns wanted in `fields`, if these are others.
+    wanted: Option<Vec<usize>>,
     decoder: Decoder,
+    /// The decoder refuses unknown keys itself.
+    strict: bool,
     /// Set when the fast way failed on a sound block: this file mixes kinds of values.
     mixed: bool,
 }
@@ -40,7 +49,14 @@ pub(crate) struct JsonDecoder {
 pub(crate) struct JsonPlan {
     pub(crate) layout: Layout,
     pub(crate) options: JsonOptions,
+    /// The columns wanted, and behind them the row number if `rows`.
     pub(crate) schema: SchemaRef,
+    /// The columns that files of the table have.
+    pub(crate) table: Fields,
+    /// The places of the columns wanted in `table`.
+    pub(crate) columns: Vec<usize>,
+    /// Columns of the table that do not come from the files.
+    pub(crate) elsewhere: Vec<Arc<Field>>,
     pub(crate) rows: bool,
     pub(crate) batch_rows: usize,
     pub(crate) rejects: Option<Arc<RejectLog>>,
@@ -59,11 +75,27 @@ impl JsonDecoder {
             layout,
             options,
             schema,
+            table,
+            columns,
+            elsewhere,
             rows,
             batch_rows,
             rejects,
         } = plan;
-        let decoder = decoder(&wanted(&schema, rows), batch_rows)?;
+        let names = elsewhere.iter().map(|field| field.name().as_str());
+        let keys = Keys::new(&table, names, options.on_unknown_key);
+        let all = columns.len() == table.len();
+        let (fields, wanted) = match options.on_error == OnError::Skip && !all {
+            true => (table, Some(columns)),
+            false => (
+                columns.iter().map(|&at| Arc::clone(&table[at])).collect(),
+                None,
+            ),
+        };
+        let strict = options.on_unknown_key == OnUnknownKey::Refuse
+            && elsewhere.is_empty()
+            && (all || wanted.is_some());
+        let decoder = decoder(&fields, batch_rows, strict)?;
         let name = Arc::clone(name);
         Ok(Self {
             name,
@@ -73,7 +105,11 @@ impl JsonDecoder {
             rows,
             batch_rows,
             rejects,
+            keys,
+            fields,
+            wanted,
             decoder,
+            strict,
             mixed: false,
         })
     }
@@ -83,7 +119,7 @@ impl JsonDecoder {
             0 => bytes.strip_prefix(&BYTE_ORDER_MARK).unwrap_or(bytes),
             _ => bytes,
         };
-        if !self.mixed {
+        if !self.mixed && (self.strict || self.keys.are_known(bytes)) {
             if let Ok(batches) = self.decode_whole(bytes) {
                 let mut first = at.row;
                 return batches
@@ -95,7 +131,7 @@ impl JsonDecoder {
                     })
                     .collect();
             }
-            self.decoder = decoder(&wanted(&self.schema, self.rows), self.batch_rows)?;
+            self.decoder = decoder(&self.fields, self.batch_rows, self.strict)?;
         }
         self.decode_each(bytes, at)
     }
@@ -119,15 +155,19 @@ impl JsonDecoder {
     }
 
     fn convert(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-        let fields = wanted(&self.schema, self.rows);
         let columns = batch
             .columns()
             .iter()
-            .zip(&fields)
+            .zip(&self.fields)
             .map(|(column, field)| convert(column, field.data_type()))
             .collect::<Result<Vec<_>, _>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
+        let schema = Arc::new(Schema::new(self.fields.clone()));
+        let all = RecordBatch::try_new_with_options(schema, columns, &options)?;
+        match &self.wanted {
+            Some(wanted) => all.project(wanted),
+            None => Ok(all),
+        }
     }
 
     /// Appends the row numbers.
@@ -147,10 +187,9 @@ impl JsonDecoder {
 
     /// The slow way.
     fn decode_each(&mut self, bytes: &[u8], at: At) -> Result<Vec<RecordBatch>> {
-        let fields = wanted(&self.schema, self.rows);
         let (mut sound, mut rows, mut refused) = (Vec::new(), Vec::new(), false);
         for record in records(bytes, at, self.layout) {
-            match rewrite(record.text, &fields, &mut sound) {
+            match rewrite(record.text, &self.keys, &self.fields, &mut sound) {
                 Ok(()) => rows.push(record.row),
                 Err(reason) => {
                     refused = true;
@@ -218,17 +257,12 @@ impl JsonDecoder {
     }
 }
 
-/// The file's columns among what is read.
-fn wanted(schema: &SchemaRef, rows: bool) -> Fields {
-    let count = schema.fields().len() - usize::from(rows);
-    schema.fields().iter().take(count).cloned().collect()
-}
-
-fn decoder(fields: &Fields, batch_rows: usize) -> Result<Decoder> {
+fn decoder(fields: &Fields, batch_rows: usize, strict: bool) -> Result<Decoder> {
     let schema = Arc::new(Schema::new(decoded_fields(fields)));
     Ok(ReaderBuilder::new(schema)
         .with_batch_size(batch_rows)
         .with_coerce_primitive(true)
+        .with_strict_mode(strict)
         .build_decoder()?)
 }
 

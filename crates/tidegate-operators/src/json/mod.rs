@@ -9,6 +9,7 @@ mod columns;
 pub(crate) mod cut;
 mod decode;
 mod infer;
+mod keys;
 mod reason;
 mod value;
 
@@ -28,6 +29,20 @@ pub struct JsonOptions {
     pub on_error: crate::csv::OnError,
     /// One record may have so many bytes.
     pub record_bytes_max: u64,
+    /// What to do with a key that is no column.
+    #[serde(default)]
+    pub on_unknown_key: OnUnknownKey,
+}
+
+/// What to do with a key of a record that is no column of the table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnUnknownKey {
+    /// Leave it out: the columns were said.
+    #[default]
+    Ignore,
+    /// The record cannot be read: the columns are those of a sample, and the key came later.
+    Refuse,
 }
 
 impl Default for JsonOptions {
@@ -35,6 +50,7 @@ impl Default for JsonOptions {
         Self {
             on_error: crate::csv::OnError::Fail,
             record_bytes_max: 64 << 20,
+            on_unknown_key: OnUnknownKey::Ignore,
         }
     }
 }

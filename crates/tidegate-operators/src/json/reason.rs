@@ -5,6 +5,7 @@ use std::fmt::Write;
 use arrow::datatypes::{DataType, Fields};
 
 use super::columns::{decimal_fits, exact_double, is_decimal};
+use super::keys::Keys;
 use super::value::{Object, Value, parse};
 
 /// A record longer than this is cut in a message.
@@ -40,9 +41,15 @@ pub(super) fn object(record: &[u8]) -> Result<Object<'_>, Reason> {
     }
 }
 
-/// Checks one record against the fields of the table and appends it to `out` as the decoder takes it.
-pub(super) fn rewrite(record: &[u8], fields: &Fields, out: &mut Vec<u8>) -> Result<(), Reason> {
-    let given = object(record)?;
+/// Checks one record against the keys and the fields of the table and appends it to `out` as the decoder takes it.
+pub(super) fn rewrite(
+    record: &[u8],
+    keys: &Keys,
+    fields: &Fields,
+    out: &mut Vec<u8>,
+) -> Result<(), Reason> {
+    let mut given = object(record)?;
+    keys.check(&mut given)?;
     let mut path = String::new();
     check_fields(&given, fields, &mut path)?;
     let mut text = String::with_capacity(record.len());

@@ -1,11 +1,12 @@
 //! Reading Parquet: pinned files, cached footers, and no trust in what a file says of itself.
 //!
 //! DataFusion decodes. It reads through [`PinnedReaderFactory`], which checks every file against its
-//! pin and every footer against its size, and keeps footers for the next query.
+//! pin, every footer against its size and every page against its checksum, and keeps footers for the next query.
 
 mod cache;
 mod footer;
 mod guard;
+mod pages;
 mod reader;
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::footer::{index_places, load};
+use super::pages::Chunks;
 use super::thrift;
 use crate::input::{Error, InputFile, LocalFile, Place};
 use crate::source::ScanAccess;
@@ -90,6 +91,7 @@ impl ParquetFileReaderFactory for PinnedReaderFactory {
             access,
             metrics,
             index: None,
+            pages: None,
         }))
     }
 }
@@ -102,6 +104,8 @@ pub(super) struct PinnedReader {
     metrics: ParquetFileMetrics,
     /// The footer, and where all its page indexes lie: they are checked when they are read.
     index: Option<(Arc<ParquetMetaData>, Range<u64>)>,
+    /// The footer, and where its columns lie: their pages are checked when they are read.
+    pages: Option<(Arc<ParquetMetaData>, Chunks)>,
 }
 
 fn parquet_error(error: Error) -> ParquetError {
@@ -109,8 +113,8 @@ fn parquet_error(error: Error) -> ParquetError {
 }
 
 impl PinnedReader {
-    /// A reader outside of a scan.
-    pub(super) fn of(input: InputFile, access: &ScanAccess) -> Self {
+    /// A reader outside of a scan, of a file whose footer is known.
+    pub(super) fn of(input: InputFile, footer: &Arc<ParquetMetaData>, access: &ScanAccess) -> Self {
         let metrics = ExecutionPlanMetricsSet::new();
         let metrics = ParquetFileMetrics::new(0, input.name(), &metrics);
         Self {
@@ -119,6 +123,7 @@ impl PinnedReader {
             access: access.clone(),
             metrics,
             index: None,
+            pages: Some((Arc::clone(footer), Chunks::of(footer))),
         }
     }
 
@@ -166,6 +171,15 @@ impl PinnedReader {
         Ok(())
     }
 
+    fn check_pages(&self, range: &Range<u64>, bytes: &[u8]) -> Result<(), Error> {
+        let Some((footer, chunks)) = &self.pages else {
+            return Ok(());
+        };
+        chunks
+            .check(footer, range, bytes)
+            .map_err(|what| Error::damaged(self.input.name(), Place::File, what))
+    }
+
     async fn read_all(&mut self, ranges: Vec<Range<u64>>) -> Result<Vec<Bytes>, Error> {
         let gap = if self.input.local.is_some() {
             LOCAL_GAP_BYTES
@@ -188,7 +202,11 @@ impl PinnedReader {
                 _ => Bytes::new(),
             }
         };
-        Ok(ranges.iter().map(part).collect())
+        let parts: Vec<Bytes> = ranges.iter().map(part).collect();
+        for (range, bytes) in ranges.iter().zip(&parts) {
+            self.check_pages(range, bytes)?;
+        }
+        Ok(parts)
     }
 }
 
@@ -217,6 +235,7 @@ impl AsyncFileReader for PinnedReader {
         async move {
             let bytes = self.read(range.clone()).await.map_err(parquet_error)?;
             self.check_index(&range, &bytes).map_err(parquet_error)?;
+            self.check_pages(&range, &bytes).map_err(parquet_error)?;
             Ok(bytes)
         }
         .boxed()
@@ -247,6 +266,7 @@ impl AsyncFileReader for PinnedReader {
             let places = index_places(&footer).into_iter();
             let all = places.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end));
             self.index = all.map(|all| (Arc::clone(&footer), all));
+            self.pages = Some((Arc::clone(&footer), Chunks::of(&footer)));
             Ok(footer)
         }
         .boxed()

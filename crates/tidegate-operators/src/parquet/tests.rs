@@ -156,6 +156,41 @@ fn a_footer_that_asks_for_gigabytes_is_refused() {
     assert!(found.contains("this is no Parquet file"), "{found}");
 }
 
+/// Four numbers by pyarrow, with a checksum of their page: our writer gives none.
+const WITH_CHECKSUM: &str = "504152311500154c154c15b2aad8c6021c15081500150615061c00000002000000080101000000000000000200000000000000030000000000000004000000000000001504192c35001806736368656d6115020015042502180161001608191c191c26001c1504192506001918016115001608167e167e2608491c150015001502003c290619260008000000167e16082608167e002820706172717565742d6370702d6172726f772076657273696f6e2032362e302e31191c1c0000007a00000050415231";
+
+#[test]
+fn a_page_that_is_not_what_was_written_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    let digits = WITH_CHECKSUM.as_bytes().chunks(2);
+    let mut bytes: Vec<u8> = digits
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect();
+    std::fs::write(&path, &bytes).unwrap();
+    assert_eq!(count(&path, &ScanAccess::default()).unwrap(), 4);
+    // The lowest byte of the third number.
+    bytes[51] ^= 0x40;
+    std::fs::write(&path, &bytes).unwrap();
+    let found = message(count(&path, &ScanAccess::default()).unwrap_err());
+    assert!(
+        found.ends_with("the checksum of a page of column `a` in row group 0 does not match"),
+        "{found}"
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let file = InputFile::local(&path).unwrap();
+    let access = ScanAccess::default();
+    let verified = runtime.block_on(verify(&file, &access, 10)).unwrap();
+    assert!(
+        verified.faults[0].what.contains("the checksum of a page"),
+        "{:?}",
+        verified.faults
+    );
+}
+
 #[test]
 fn damage_is_an_error_that_names_the_file() {
     let dir = tempfile::tempdir().unwrap();

@@ -24,6 +24,57 @@ pub(super) fn check(bytes: &[u8], memory_bytes_max: u64) -> Result<(), String> {
     walk.fields(0)
 }
 
+/// What the header of a page says.
+#[derive(Debug)]
+pub(super) struct PageHeader {
+    /// Its own length.
+    pub(super) header_bytes: usize,
+    /// How many bytes of the page follow.
+    pub(super) data_bytes: usize,
+    /// CRC-32 of these bytes.
+    pub(super) checksum: Option<u32>,
+}
+
+/// The page header that `bytes` begin with, if they do.
+pub(super) fn page_header(bytes: &[u8]) -> Option<PageHeader> {
+    const I32: u8 = 5;
+    let mut walk = Walk {
+        bytes,
+        next: 0,
+        memory: 0,
+        memory_max: u64::MAX,
+    };
+    let (mut id, mut data_bytes, mut checksum) = (0i64, None, None);
+    loop {
+        let header = walk.byte().ok()?;
+        if header == 0 {
+            return Some(PageHeader {
+                header_bytes: walk.next,
+                data_bytes: data_bytes?,
+                checksum,
+            });
+        }
+        id = match header >> 4 {
+            0 => signed(walk.number().ok()?),
+            delta => id + i64::from(delta),
+        };
+        match (id, header & 0x0f) {
+            (3, I32) => data_bytes = usize::try_from(signed(walk.number().ok()?)).ok(),
+            (4, I32) => {
+                let number = i32::try_from(signed(walk.number().ok()?)).ok()?;
+                checksum = Some(number.cast_unsigned());
+            }
+            (_, 1 | 2) => {}
+            (_, kind) => walk.value(kind, 0).ok()?,
+        }
+    }
+}
+
+/// A signed number, which is written with its sign in the lowest bit.
+fn signed(number: u64) -> i64 {
+    (number >> 1).cast_signed() ^ -((number & 1).cast_signed())
+}
+
 struct Walk<'a> {
     bytes: &'a [u8],
     next: usize,

@@ -172,7 +172,8 @@ impl Chunk<'_> {
 
     async fn read(&self, file: &InputFile, access: &ScanAccess) -> Result<Actual, ParquetError> {
         let descriptor = self.metadata.metadata().file_metadata().schema_descr();
-        let reader = PinnedReader::of(file.clone(), access);
+        let footer = self.metadata.metadata();
+        let reader = PinnedReader::of(file.clone(), footer, access);
         let mask = ProjectionMask::leaves(descriptor, [self.leaf]);
         let mut stream =
             ParquetRecordBatchStreamBuilder::new_with_metadata(reader, self.metadata.clone())

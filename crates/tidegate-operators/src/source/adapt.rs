@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 use datafusion::error::Result;
+
+use super::RecordSource;
 
 use crate::input::{Error, Place};
 
@@ -101,31 +103,30 @@ pub(crate) struct Adapter {
 }
 
 impl Adapter {
-    /// Maps `given` to `wanted`; an error names the file, the column and both types.
-    pub(crate) fn new(name: &Arc<str>, given: &Schema, wanted: &SchemaRef) -> Result<Self, Error> {
-        let place = |field: &Arc<Field>| {
-            let Some((place, found)) = given.fields().find(field.name()) else {
-                return Ok(None);
-            };
-            let (from, to) = (found.data_type(), field.data_type());
+    /// Maps `given` to the columns that `source` wants; an error names the file, the column and both types.
+    pub(crate) fn new(
+        name: &Arc<str>,
+        given: &Schema,
+        source: &RecordSource,
+    ) -> Result<Self, Error> {
+        let schema = source.file_columns();
+        let places = source.places_in(given.fields().iter().map(|field| field.name().as_str()));
+        for (field, place) in schema.fields().iter().zip(&places) {
+            let Some(place) = *place else { continue };
+            let (from, to) = (given.field(place).data_type(), field.data_type());
             if widens(from, to) && can_cast_types(from, to) {
-                return Ok(Some(place));
+                continue;
             }
             let what = format!(
                 "column `{}` is {from} in this file and {to} in the table, which cannot hold every value of it",
                 field.name()
             );
-            Err(Error::damaged(name, Place::File, what))
-        };
-        let places = wanted
-            .fields()
-            .iter()
-            .map(place)
-            .collect::<Result<_, Error>>()?;
+            return Err(Error::damaged(name, Place::File, what));
+        }
         Ok(Self {
             name: Arc::clone(name),
             places,
-            schema: Arc::clone(wanted),
+            schema,
         })
     }
 

@@ -11,7 +11,7 @@ use datafusion::error::Result;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_plan::ExecutionPlan;
 
-use super::{RecordSource, ScanAccess};
+use super::{NamesAdapterFactory, RecordSource, ScanAccess};
 use crate::parquet::{GuardedScan, PinnedReaderFactory};
 
 /// The same plan, all scans of which have `access`. Object stores are looked up in `runtime`.
@@ -50,7 +50,8 @@ fn attach_scan(
         let pinned = source
             .clone()
             .with_parquet_file_reader_factory(Arc::clone(&factory) as _);
-        let config = with_source(config, Arc::new(pinned));
+        let mut config = with_source(config, Arc::new(pinned));
+        config.expr_adapter_factory = Some(Arc::new(NamesAdapterFactory));
         let guarded = GuardedScan::new(Arc::new(config), &factory);
         return Ok(Some(DataSourceExec::from_data_source(guarded)));
     }

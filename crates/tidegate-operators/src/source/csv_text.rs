@@ -7,15 +7,17 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field};
 use datafusion::error::{DataFusionError, Result};
 
+use super::ScanLimits;
 use super::flow::{self, Decode, Decoding, Start, Wrap};
+use super::names::places;
 use super::opener::{BatchStream, Opening};
 use super::project::ROW_COLUMN;
-use super::text::{At, Blocks, Cut, Piece, SharedFile};
+use super::text::{Alone, At, Blocks, Content, Cut, Piece, SharedFile, TextLimits};
 use crate::csv::{
     self, Column, Decoder, Dialect, Encoding, Header, Kind, OnError, Origin, Plan, Position,
-    Splitter, Transcoder,
+    Sniffed, Splitter, Survey, Transcoder,
 };
-use crate::input::{Compression, Error, Place, Reader};
+use crate::input::{Compression, Error, InputFile, Place, Reader};
 use crate::rejects::RejectLog;
 
 /// The header of a file that is read from several places lies in so many bytes; else one stream reads it.
@@ -66,6 +68,49 @@ pub(super) async fn open(
         let decoder = decoder(opening, &utf8, &said, &header)?;
         Ok(Some(Start { cutter, decoder }))
     })
+}
+
+/// The columns of a CSV file by all of its records: `sniffed` knows only its head. Blocks.
+pub fn survey(file: &InputFile, sniffed: &Sniffed) -> std::result::Result<Vec<Field>, Error> {
+    let name = file.name();
+    let utf8 = Arc::new(Dialect {
+        encoding: Encoding::Utf8,
+        on_error: OnError::Skip,
+        ..sniffed.dialect.clone()
+    });
+    let reader = file.open()?;
+    let mut content = Content::Stream(match wrap(sniffed.dialect.encoding, name) {
+        Some(wrap) => wrap(reader),
+        None => Box::new(reader),
+    });
+    let limits = TextLimits {
+        chunk_bytes: ScanLimits::default().chunk_bytes,
+        record_bytes_max: RECORD_BYTES_MAX,
+        kept_bytes_max: 0,
+    };
+    let mut head = Vec::new();
+    let whole = content.append(name, sniffed.at.offset + limits.chunk_bytes, &mut head)?;
+    let first = usize::try_from(sniffed.at.offset).unwrap_or(usize::MAX);
+    head.drain(..first.min(head.len()));
+    let cutter = Box::new(CsvCut {
+        splitter: Splitter::new(
+            Arc::clone(&utf8),
+            sniffed.fields.len(),
+            Arc::clone(name),
+            sniffed.at,
+        ),
+        on_error: OnError::Skip,
+        rejects: None,
+    });
+    let mut survey = Survey::new(sniffed, &utf8);
+    let mut blocks = Alone::new((head, whole), content, cutter, name, limits);
+    loop {
+        match blocks.next() {
+            Ok(Some(block)) => block.records().for_each(|(bytes, _)| survey.add(bytes)),
+            Ok(None) => return Ok(survey.finish()),
+            Err(error) => return Err(Error::of(name, error)),
+        }
+    }
 }
 
 /// The head of a file, or none if more of it must be seen.
@@ -137,21 +182,19 @@ fn decoder(
     header: &Header,
 ) -> Result<Box<dyn Decode>> {
     let source = &opening.source;
-    let column = |field: &Arc<Field>| Column {
-        from: match header.names.iter().position(|name| name == field.name()) {
-            Some(place) => Origin::Field(place),
-            None => Origin::Missing,
-        },
+    let fields = source.table.file_schema().fields();
+    let places = places(
+        header.names.iter().map(String::as_str),
+        fields.iter().map(|field| field.name().as_str()),
+    );
+    let column = |(field, place): (&Arc<Field>, Option<usize>)| Column {
+        from: place.map_or(Origin::Missing, Origin::Field),
         field: Arc::clone(field),
-        inferred: !said.contains(field.name()),
+        inferred: !said
+            .iter()
+            .any(|name| name.to_lowercase() == field.name().to_lowercase()),
     };
-    let mut columns: Vec<Column> = source
-        .table
-        .file_schema()
-        .fields()
-        .iter()
-        .map(column)
-        .collect();
+    let mut columns: Vec<Column> = fields.iter().zip(places).map(column).collect();
     let mut projection = source.scan.columns.clone();
     if source.scan.rows {
         projection.push(columns.len());

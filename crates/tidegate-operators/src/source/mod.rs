@@ -13,6 +13,7 @@ mod deal;
 pub(crate) mod flow;
 mod infer;
 mod json_text;
+mod names;
 pub(crate) mod opener;
 pub(crate) mod project;
 #[cfg(test)]
@@ -25,7 +26,9 @@ pub use access::{ScanAccess, ScanLimits};
 pub(crate) use adapt::{Adapter, first_line};
 pub use adapt::{cast_column, widens};
 pub use attach::{attach, record_scan};
+pub use csv_text::survey;
 pub use infer::{InferOptions, infer};
+pub use names::{NamesAdapterFactory, places};
 
 use std::fmt;
 use std::sync::Arc;
@@ -172,6 +175,20 @@ impl RecordSource {
             .iter()
             .map(|&place| Arc::clone(&file_schema.fields()[place]));
         Arc::new(Schema::new(fields.collect::<Fields>()))
+    }
+
+    /// For each of [`RecordSource::file_columns`], its place among the columns `own` of a file.
+    pub(crate) fn places_in<'a>(
+        &'a self,
+        own: impl Iterator<Item = &'a str>,
+    ) -> Vec<Option<usize>> {
+        let table = self.table.file_schema().fields();
+        let places = names::places(own, table.iter().map(|field| field.name().as_str()));
+        self.scan
+            .columns
+            .iter()
+            .map(|&column| places[column])
+            .collect()
     }
 
     /// The format and its options.

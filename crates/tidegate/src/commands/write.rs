@@ -183,7 +183,7 @@ async fn inserted(planner: &Planner, insert: &sql::Insert) -> Result<Wanted> {
     };
     let table = planner
         .catalog
-        .resolve_path(path, options)
+        .resolve_target(path, options)
         .await
         .map_err(convert::from_catalog)?;
     let Some(location) = table.location() else {

@@ -154,9 +154,10 @@ fn plain_value(kind: &DataType, (text, quoted): &(String, bool)) -> Result<Optio
     }
 }
 
-/// What a file holds, by the letter: the rows that can be read, and how many cannot.
+/// What a file holds, by the letter: the rows that can be read, and how many cannot. A record over several lines whose
+/// quotes or number of fields are wrong is none: its lines are looked at one by one.
 fn plain(text: &[u8], kinds: &[DataType]) -> (Vec<Vec<Option<String>>>, usize) {
-    let (mut rows, mut rejected, mut at) = (Vec::new(), 0, 0);
+    let (mut rows, mut rejected, mut at, mut judged_to) = (Vec::new(), 0, 0, 0);
     while at < text.len() {
         let line_end = text[at..]
             .iter()
@@ -170,21 +171,28 @@ fn plain(text: &[u8], kinds: &[DataType]) -> (Vec<Vec<Option<String>>>, usize) {
             at = next_line;
             continue;
         }
-        let Some((record, next)) = plain_record(text, at) else {
+        let alone = at < judged_to;
+        let seen = if alone { &text[..line_end] } else { text };
+        let Some((record, next)) = plain_record(seen, at) else {
             rejected += 1;
             at = next_line;
             continue;
         };
-        at = next;
-        let values = record
-            .filter(|fields| fields.len() == kinds.len())
-            .and_then(|fields| {
-                kinds
-                    .iter()
-                    .zip(&fields)
-                    .map(|(kind, field)| plain_value(kind, field).ok())
-                    .collect::<Option<Vec<_>>>()
-            });
+        let stray = |(field, quoted): &(String, bool)| !quoted && field.contains('"');
+        let record = record
+            .filter(|fields| fields.len() == kinds.len() && !(alone && fields.iter().any(stray)));
+        if !alone && record.is_none() && next > next_line {
+            judged_to = next;
+            continue;
+        }
+        at = if alone { next_line } else { next };
+        let values = record.and_then(|fields| {
+            kinds
+                .iter()
+                .zip(&fields)
+                .map(|(kind, field)| plain_value(kind, field).ok())
+                .collect::<Option<Vec<_>>>()
+        });
         match values {
             Some(values) => rows.push(values),
             None => rejected += 1,

@@ -174,6 +174,76 @@ fn broken_records_are_left_out_one_by_one() {
 }
 
 #[test]
+fn lines_between_two_quotes_that_are_no_pair_are_judged_one_by_one() {
+    let check = |kinds: &[DataType], input: &str, expect: &str| {
+        check_with(&Reading::of(kinds).skipping(), input, expect);
+    };
+    let never = "the quote that opens here never closes";
+    check(
+        &[INT, TEXT],
+        "1,a\n2,\"b\n3,c\n\n4,d,e\nx,y\n5,\"f\n6,g\n",
+        &format!(
+            "1|a/3|c/6|g # 2: {never} # 5: 3 fields where the file has 2 # 6: `x` is not a BIGINT # 7: {never}"
+        ),
+    );
+    // The second quote closes the first, but the record has a field too many.
+    check(
+        &[INT, TEXT],
+        "1,\"a\r\n2,b\r\n3,c\",d\r\n4,e",
+        &format!("2|b/4|e # 1: {never} # 3: 3 fields where the file has 2"),
+    );
+    check(
+        &[INT, TEXT],
+        "1,\"a\n2,b\nc\",3\n4,\"e\nf\"\n5,\"g\",h",
+        &format!(
+            "2|b/4|e\nf # 1: {never} # 3: a quote without a partner # 6: 3 fields where the file has 2"
+        ),
+    );
+    // A value that does not fit says nothing about the quotes.
+    check(
+        &[INT, TEXT],
+        "x,\"a\n2,b\"\n3,c\n",
+        "3|c # 1: `x` is not a BIGINT",
+    );
+}
+
+#[test]
+fn many_broken_records_do_not_make_reading_slow() {
+    let text = "1,\"a\n2,b\n3,\"c\n4,d\n".repeat(20_000);
+    let start = std::time::Instant::now();
+    let read = Reading {
+        piece: 1 << 20,
+        ..Reading::of(&[INT, TEXT]).skipping()
+    }
+    .read(text.as_bytes())
+    .unwrap();
+    assert_eq!((read.rows.len(), read.records), (40_000, 80_000));
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+}
+
+#[test]
+fn inferred_types_hold_what_the_sample_held_and_nothing_else() {
+    let check = |kind: DataType, input: &str, expect: &str| {
+        check_with(&Reading::of(&[kind]).skipping(), input, expect);
+    };
+    check(
+        DataType::Boolean,
+        "true\nFALSE\nNO\n1\nt\n",
+        "true/false # 3: `NO` is not a BOOLEAN # 4: `1` is not a BOOLEAN # 5: `t` is not a BOOLEAN",
+    );
+    check(
+        DataType::Float64,
+        "1e5\n0.12345678901234567890\n-123456789012345.5\n12345678901234567\n",
+        "100000.0/0.12345678901234568/-123456789012345.5 # 4: `12345678901234567` has more digits than DOUBLE keeps",
+    );
+    let said = Reading {
+        inferred: false,
+        ..Reading::of(&[DataType::Boolean]).skipping()
+    };
+    check_with(&said, "NO\n1\n", "false/true");
+}
+
+#[test]
 fn what_is_kept_does_not_depend_on_the_projection() {
     let input = "1,a,2\nx,b,3\n4,c,y\n5,d\n6,e,7\n";
     let all = Reading::of(&[INT, TEXT, INT]).skipping();

@@ -120,3 +120,81 @@ fn narrower_types_are_widened_and_others_refused() {
     );
     assert!(found.contains("a.arrow"), "{found}");
 }
+
+/// An Avro file of one block, by hand: the writer knows no unions.
+fn avro(schema: &str, records: &[&[u8]]) -> Vec<u8> {
+    let long = |number: usize| {
+        let (mut rest, mut bytes) = (number << 1, Vec::new());
+        while rest >= 0x80 {
+            bytes.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        bytes.push(rest as u8);
+        bytes
+    };
+    let text = |text: &str| [long(text.len()), text.as_bytes().to_vec()].concat();
+    let mark = [7; 16];
+    let data = records.concat();
+    let mut file = b"Obj\x01".to_vec();
+    for part in [
+        long(1),
+        text("avro.schema"),
+        text(schema),
+        long(0),
+        mark.to_vec(),
+    ] {
+        file.extend(part);
+    }
+    for part in [long(records.len()), long(data.len()), data, mark.to_vec()] {
+        file.extend(part);
+    }
+    file
+}
+
+#[test]
+fn avro_values_of_several_types_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let schema = r#"{"type":"record","name":"r","fields":[
+        {"name":"u","type":["null","int","string","boolean",{"type":"record","name":"p","fields":[{"name":"x","type":"int"}]}]},
+        {"name":"n","type":["int","double"]},
+        {"name":"l","type":{"type":"array","items":["int","string"]}}]}"#;
+    // A union's value is the number of its type, then the value.
+    let half = 0.5f64.to_le_bytes();
+    let with = |u: &[u8], n: &[u8], l: &[u8]| [u, n, l].concat();
+    let records = [
+        with(&[2, 14], &[0, 6], &[4, 0, 2, 2, 2, b'a', 0]),
+        with(&[0], &[&[2][..], &half].concat(), &[0]),
+        with(&[4, 4, b'h', b'i'], &[0, 1], &[0]),
+        with(&[6, 1], &[0, 0], &[0]),
+        with(&[8, 10], &[0, 0], &[0]),
+    ];
+    let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
+    let file = write(dir.path(), "u.avro", &avro(schema, &records));
+    let input = InputFile::local(&file).unwrap();
+    let schema = infer(&Format::Avro, &input, &InferOptions::default()).unwrap();
+    let kinds: Vec<String> = schema
+        .fields()
+        .iter()
+        .map(|field| field.data_type().to_string())
+        .collect();
+    assert_eq!(kinds, ["Utf8", "Float64", "List(non-null Utf8)"]);
+    let columns: Vec<(&str, DataType)> = schema
+        .fields()
+        .iter()
+        .map(|field| (field.name().as_str(), field.data_type().clone()))
+        .collect();
+    let scan = Scan::new(Format::Avro, &columns, &[file]);
+    let expect = [
+        "7|3.0|[1, a]",
+        "∅|0.5|[]",
+        "hi|-1.0|[]",
+        "true|0.0|[]",
+        "{x: 5}|0.0|[]",
+    ];
+    assert_eq!(scan.rows().unwrap(), expect);
+    let last = Scan {
+        columns: Some(vec![0]),
+        ..scan
+    };
+    assert_eq!(last.rows().unwrap()[2], "hi");
+}

@@ -1,6 +1,7 @@
 //! JSON: lines, arrays and values over lines; exact numbers; errors with their place.
 
 use super::*;
+use crate::json::OnUnknownKey;
 use crate::source::{InferOptions, infer};
 
 fn inferred(path: &Path) -> String {
@@ -149,4 +150,75 @@ fn bad_lines_are_skipped_and_noted() {
         .map(|r| (r.line, r.column.is_some()))
         .collect();
     assert_eq!(noted, [(2, false), (4, true)]);
+}
+
+fn refusing(on_error: OnError) -> Format {
+    Format::Json(JsonOptions {
+        on_error,
+        on_unknown_key: OnUnknownKey::Refuse,
+        ..JsonOptions::default()
+    })
+}
+
+#[test]
+fn the_same_lines_are_skipped_whatever_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "{\"a\":1,\"b\":\"x\"}\n{\"a\":\"y\"}\n{\"c\":1}\n{\"b\":\"z\",\"a\":2}\n";
+    let file = write(dir.path(), "a.json", text.as_bytes());
+    for columns in [vec![], vec![0], vec![1], vec![0, 1]] {
+        let log = Arc::new(crate::rejects::RejectLog::default());
+        let scan = Scan {
+            access: ScanAccess {
+                rejects: Some(Arc::clone(&log)),
+                ..ScanAccess::default()
+            },
+            columns: Some(columns.clone()),
+            ..Scan::new(
+                refusing(OnError::Skip),
+                &COLUMNS,
+                std::slice::from_ref(&file),
+            )
+        };
+        let found: usize = batches(&scan.plan())
+            .unwrap()
+            .iter()
+            .map(RecordBatch::num_rows)
+            .sum();
+        let lines: Vec<u64> = log.rows().iter().map(|reject| reject.line).collect();
+        assert_eq!((found, lines), (2, vec![2, 3]), "{columns:?}");
+    }
+}
+
+#[test]
+fn a_key_that_is_no_column_is_an_error_whatever_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let expect = "line 3: no record of the sample has the key `s.late`; a larger `sample_rows` finds it (-1 looks at every record)";
+    let text = "{\"a\":1,\"k\":0}\n{\"s\":{\"x\":1}}\n{\"s\":{\"x\":2,\"late\":3}}\n";
+    let file = write(dir.path(), "a.json", text.as_bytes());
+    let inner = DataType::Struct(vec![Field::new("x", DataType::Int64, true)].into());
+    let given = [("a", DataType::Int64), ("s", inner)];
+    let (key, value) = hive("k", "0");
+    for columns in [vec![], vec![0], vec![1], vec![0, 1]] {
+        let mut scan = Scan {
+            columns: Some(columns.clone()),
+            ..Scan::new(refusing(OnError::Fail), &given, std::slice::from_ref(&file))
+        };
+        scan.partition_columns = vec![Arc::clone(&key)];
+        scan.files[0].partition_values = vec![value.clone()];
+        let found = message(scan.rows());
+        assert!(found.contains(expect), "{columns:?}: {found}");
+    }
+    let ignoring = Scan::new(json(), &given[..1], &[file]);
+    assert_eq!(ignoring.rows().unwrap(), ["1", "∅", "∅"]);
+}
+
+#[test]
+fn keys_that_differ_in_case_only_are_the_columns() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "{\"A\":1,\"b\":\"x\"}\n{\"a\":2,\"B\":\"y\"}\n";
+    let file = write(dir.path(), "a.json", text.as_bytes());
+    for format in [json(), refusing(OnError::Fail)] {
+        let scan = Scan::new(format, &COLUMNS, std::slice::from_ref(&file));
+        assert_eq!(scan.rows().unwrap(), ["1|x", "2|y"]);
+    }
 }
