@@ -236,7 +236,8 @@ impl StagedWrite {
         }
         let id = new_id(&*vfs);
         let appends = content == target::Content::OnlyOurs
-            || (mode == Mode::Append && content == target::Content::Data);
+            || (mode == Mode::Append && content == target::Content::Data)
+            || (found.is_some() && target::must_stay(&*vfs, &target));
         let place = if appends {
             Place::Inside(inside::Staging::new(&*vfs, &target, &id)?)
         } else {
