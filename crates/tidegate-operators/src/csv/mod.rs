@@ -33,6 +33,7 @@ pub use header::{Header, header};
 pub use options::{Options, parse_type};
 pub use sniff::{Sniffed, sniff};
 pub use split::{Cut, Splitter};
+pub(crate) use temporal::{days_of, instant_of};
 pub use transcode::Transcoder;
 
 /// Where a record stands in its file, after decompression and conversion to UTF-8.
