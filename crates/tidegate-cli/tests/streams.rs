@@ -77,6 +77,37 @@ fn the_first_error_stops_unless_it_is_to_go_on() {
 }
 
 #[test]
+fn a_statement_that_cannot_be_read_keeps_the_others_only_if_nothing_is_to_go_on() {
+    let shell = Shell::new();
+    let text = "SELECT 1 AS x; SELEC 2; CREATE FOO; SELECT 4 AS x";
+    let args = ["-F", "ndjson", "-c", text];
+    let ended = shell.run(&args);
+    assert_eq!((ended.code, ended.stdout.as_str()), (1, ""));
+    let ended = shell.run(&[&["--keep-going"], &args[..]].concat());
+    assert_eq!(ended.stdout, "{\"x\":1}\n{\"x\":4}\n");
+    assert_eq!(ended.code, 1);
+    for part in [
+        "`SELEC` does not begin a statement",
+        "CREATE FOO is not supported",
+    ] {
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn standard_output_can_be_copied_to_whatever_it_is() {
+    let shell = Shell::new();
+    let copy = "tidegate -c \"COPY (SELECT 1 AS a) TO '/dev/stdout' (FORMAT csv)\"";
+    let ended = shell.script(&format!("{copy} | cat; {copy} > file; cat file"));
+    assert_eq!(ended.stdout, "a\n1\na\n1\n", "{}", ended.stderr);
+    let ended = shell.script("tidegate -F csv -o /dev/stdout -c 'SELECT 2 AS b' | cat");
+    assert_eq!(ended.stdout, "b\n2\n", "{}", ended.stderr);
+    let closed = copy.replace("tidegate", "tidegate --allow-path .");
+    let ended = shell.script(&format!("{closed} | cat"));
+    assert_eq!(ended.stdout, "a\n1\n", "{}", ended.stderr);
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let shell = Shell::new();
     let line = "{ tidegate -c 'SELECT value FROM generate_series(1, 1000000)'; echo $? >code; } | head -n 2";

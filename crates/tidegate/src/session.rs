@@ -2,7 +2,8 @@
 
 mod builder;
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 
@@ -14,12 +15,12 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use object_store::ObjectStore;
 use parking_lot::{Mutex, RwLock};
 use tidegate_catalog::{Catalog, Existing, Named, Place};
-use tidegate_checkpoint::temp::TempRoot;
+use tidegate_checkpoint::temp::{Reservation, TempRoot};
 use tidegate_operators::rejects::{Limits, RejectLog};
 use tidegate_operators::source::ScanAccess;
 use tidegate_plan::sql::{self, Parsed};
 use tidegate_plan::{PlanSettings, Registry, session_state};
-use tidegate_runtime::CpuPool;
+use tidegate_runtime::{CpuPool, budget};
 
 use crate::Value;
 use crate::commands;
@@ -33,6 +34,11 @@ use crate::settings::{Origin, SettingRow, Settings};
 use crate::write::OutputFile;
 
 pub use builder::{Clock, SessionBuilder};
+
+/// The part of its memory, as one in so many, that a partition of a sort keeps back for merging.
+const SORT_RESERVE_SHARE: u64 = 8;
+/// It never keeps back more bytes than this.
+const SORT_RESERVE_MAX: u64 = 10 << 20;
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +63,8 @@ pub struct TableInfo {
 /// What the clones of a session share.
 pub(crate) struct Inner {
     pub(crate) settings: RwLock<Settings>,
+    /// The settings that the session started with: what RESET goes back to.
+    initial: Settings,
     pub(crate) catalog: Catalog,
     pub(crate) runtime: Arc<RuntimeEnv>,
     pub(crate) temp: Arc<TempRoot>,
@@ -65,6 +73,8 @@ pub(crate) struct Inner {
     pub(crate) place: Place,
     /// Tables that CREATE TABLE AS made in the private directory.
     pub(crate) tables_made: AtomicUsize,
+    /// What these tables take of the temporary space, by directory.
+    pub(crate) tables_held: Mutex<HashMap<PathBuf, Reservation>>,
     registry: RwLock<Registry>,
     parameters: RwLock<sql::Parameters>,
     rejects: Mutex<Arc<RejectLog>>,
@@ -108,6 +118,17 @@ impl Session {
     pub fn script(&self, text: &str) -> Result<Script> {
         let statements = self.parse(text)?.into_iter().map(Statement::new).collect();
         Ok(Script { statements })
+    }
+
+    /// As [`Session::script`], but a statement that cannot be read is an error in its place, and
+    /// the others can run. The text as a whole must be cut into statements all the same.
+    pub fn script_each(&self, text: &str) -> Result<Vec<Result<Statement>>> {
+        let each = sql::parse_each_within(text, &self.limits()).map_err(convert::from_sql)?;
+        let read = |parsed: sql::Result<Parsed>| match parsed {
+            Ok(parsed) => Ok(Statement::new(parsed)),
+            Err(error) => Err(convert::from_sql(error)),
+        };
+        Ok(each.into_iter().map(read).collect())
     }
 
     /// Plans a statement of a script.
@@ -180,10 +201,11 @@ impl Session {
             .set(name, value, Origin::Session)
     }
 
-    /// Puts a setting back to its default, as `RESET name` does.
+    /// Puts a setting back to what it was when the session started, as `RESET name` does.
     pub fn reset(&self, name: &str) -> Result<()> {
         if Settings::definition(name)?.session {
-            return self.inner.settings.write().reset(name);
+            let initial = &self.inner.initial;
+            return self.inner.settings.write().restore(name, initial);
         }
         self.set(name, "")
     }
@@ -229,6 +251,17 @@ impl Session {
         let access = self.inner.catalog.access();
         access.check_write(path).map_err(convert::from_catalog)?;
         OutputFile::create(path)
+    }
+
+    /// Gives a query a name. It is planned where it is used: a mistake in it is an error there.
+    pub fn register_view(&self, name: &str, query: &str) -> Result<()> {
+        let named = Named::View {
+            sql: query.trim().trim_end_matches(';').to_string(),
+        };
+        self.inner
+            .catalog
+            .register(name, named, Existing::Error)
+            .map_err(convert::from_catalog)
     }
 
     /// The tables and views, by name.
@@ -344,15 +377,16 @@ impl Session {
     }
 
     fn parse(&self, text: &str) -> Result<Vec<Parsed>> {
-        let limits = {
-            let settings = self.inner.settings.read();
-            sql::Limits {
-                bytes_max: settings.sql_bytes as usize,
-                tokens_max: settings.sql_tokens_max,
-                nesting_max: settings.sql_nesting_max,
-            }
-        };
-        sql::parse_script_within(text, &limits).map_err(convert::from_sql)
+        sql::parse_script_within(text, &self.limits()).map_err(convert::from_sql)
+    }
+
+    fn limits(&self) -> sql::Limits {
+        let settings = self.inner.settings.read();
+        sql::Limits {
+            bytes_max: settings.sql_bytes as usize,
+            tokens_max: settings.sql_tokens_max,
+            nesting_max: settings.sql_nesting_max,
+        }
     }
 
     async fn plan(&self, parsed: Parsed) -> Result<Query> {
@@ -393,6 +427,7 @@ impl Session {
             time_zone: settings.time_zone.clone(),
             seed: self.inner.seed,
             user: self.inner.user.clone(),
+            sort_spill_reservation_bytes: self.sort_reserve(&settings, threads),
             ..PlanSettings::at((self.inner.clock)())
         });
         let registry = self.inner.registry.read();
@@ -405,6 +440,18 @@ impl Session {
             parameters: self.inner.parameters.read().clone(),
             rejects: Arc::clone(&self.inner.rejects.lock()),
         })
+    }
+
+    /// What each partition of a sort keeps back to merge what it spilled: not so much that little
+    /// memory has no room for the rows.
+    fn sort_reserve(&self, settings: &Settings, threads: usize) -> usize {
+        let partitions = match settings.partitions {
+            0 => threads,
+            given => given,
+        };
+        let memory = settings.memory_limit.unwrap_or_else(budget::memory_default);
+        let share = memory / (SORT_RESERVE_SHARE * partitions.max(1) as u64);
+        usize::try_from(share.min(SORT_RESERVE_MAX)).unwrap_or(usize::MAX)
     }
 
     /// A fresh log for the rows that a statement rejects; the table `reject_rows` shows it.
