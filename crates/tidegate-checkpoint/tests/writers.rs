@@ -7,6 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tidegate_checkpoint::staged::settle;
 use tidegate_checkpoint::{
     Committed, Error, FaultVfs, Mode, RealVfs, Result, StagedWrite, Vfs, recover,
 };
@@ -326,6 +327,25 @@ fn an_empty_directory_that_is_lived_in_is_written_into() {
         assert_eq!(vfs.metadata(here).unwrap().inode, before, "{mode:?}");
         assert_eq!(vfs.list(here).unwrap(), ["k=1"], "{mode:?}");
     }
+}
+
+#[test]
+fn the_end_of_a_process_can_wait_for_staging_to_go() {
+    use std::time::Duration;
+    let dir = tempfile::tempdir().unwrap();
+    let write = directory(&dir.path().join("out"), Mode::Error)
+        .unwrap()
+        .unwrap();
+    let file = write.create("a.csv").unwrap();
+    assert!(!settle(Duration::ZERO));
+    let later = std::thread::spawn(move || {
+        drop(write);
+        drop(file);
+    });
+    // Other tests stage at the same time; all of them end.
+    assert!(settle(Duration::from_secs(60)));
+    later.join().unwrap();
+    assert!(tree(dir.path()).is_empty());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tidegate::arrow::util::display::array_value_to_string;
 use tidegate::{Error, ErrorKind, Query, QueryKind, RowStream, Session, Statement};
 
 use crate::call::{AfterError, Output, Run};
-use crate::console::{self, Loudness, Stdout};
+use crate::console::{self, Loudness, StoppableStdout};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::progress::Display;
@@ -70,7 +70,7 @@ struct Runner<'a> {
     session: &'a Session,
     shell: &'a Shell,
     run: &'a Run,
-    stdout: BufWriter<Stdout>,
+    stdout: BufWriter<StoppableStdout>,
     results: usize,
 }
 
@@ -80,7 +80,7 @@ impl<'a> Runner<'a> {
             session,
             shell,
             run,
-            stdout: console::stdout(),
+            stdout: console::stoppable_stdout(&shell.signals),
             results: 0,
         }
     }

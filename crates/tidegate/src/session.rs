@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -39,6 +40,9 @@ pub use builder::{Clock, SessionBuilder};
 const SORT_RESERVE_SHARE: u64 = 8;
 /// It never keeps back more bytes than this.
 const SORT_RESERVE_MAX: u64 = 10 << 20;
+
+/// How long the end of a session waits for its threads, if they hold no staged file.
+const THREADS_WAIT: Duration = Duration::from_millis(100);
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,19 +152,23 @@ impl Session {
         }
     }
 
-    /// Ends what still runs in this session and all its clones, and waits until the work has let
-    /// go of its staged and temporary files; calls to the system that take longer than `wait` are
-    /// left behind. Call it before the process ends: what is left then, only the next use removes.
+    /// Ends what still runs in this session and all its clones, and waits at most so long until
+    /// the work has let go of its staged and temporary files. Calls to the system that hold none,
+    /// as reading from a pipe that nobody writes to, are left behind. Call it before the process
+    /// ends: what is left then, only the next use removes.
     ///
     /// ```
     /// let session = tidegate::Session::builder().build()?;
     /// session.close(std::time::Duration::from_secs(2));
     /// # Ok::<(), tidegate::Error>(())
     /// ```
-    pub fn close(self, wait: std::time::Duration) {
+    pub fn close(self, wait: Duration) {
+        let started = Instant::now();
         if let Some(pool) = self.inner.pool.get() {
-            pool.stop(wait);
+            pool.stop(wait.min(THREADS_WAIT));
         }
+        tidegate_checkpoint::staged::settle(wait.saturating_sub(started.elapsed()));
+        self.inner.temp.remove();
     }
 
     /// Binds `$name` (and `$1` under the name `1`) for the statements that follow.
