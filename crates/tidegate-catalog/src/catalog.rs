@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use datafusion::execution::object_store::ObjectStoreUrl;
 use object_store::ObjectStore;
@@ -215,6 +216,11 @@ impl Catalog {
     }
 }
 
+/// How often a reader that may not write looks whether another's write is published, and how long
+/// it waits between.
+const PENDING_TRIES: usize = 200;
+const PENDING_PAUSE: Duration = Duration::from_millis(10);
+
 /// Runs file system work on a thread that may wait.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
@@ -415,17 +421,19 @@ impl Shared {
                 .map(|_| ())
                 .map_err(failed);
         }
-        match tidegate_checkpoint::staged::pending(&vfs, dir).map_err(failed)? {
-            false => Ok(()),
-            true => Err(Error::new(
-                Kind::Denied,
-                format!(
-                    "a write into `{shown}` was interrupted, and this session may not complete it"
-                ),
-            )
-            .file(&shown)
-            .hint("read it once without `--read-only`")),
+        // Publishing is a few renames: a writer that lives is done with them soon.
+        for _ in 0..PENDING_TRIES {
+            if !tidegate_checkpoint::staged::pending(&vfs, dir).map_err(failed)? {
+                return Ok(());
+            }
+            std::thread::sleep(PENDING_PAUSE);
         }
+        Err(Error::new(
+            Kind::Denied,
+            format!("a write into `{shown}` was interrupted, and this session may not complete it"),
+        )
+        .file(&shown)
+        .hint("read it once without `--read-only`"))
     }
 }
 

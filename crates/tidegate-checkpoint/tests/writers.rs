@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tidegate_checkpoint::staged::settle;
+use tidegate_checkpoint::staged::{pending, settle};
 use tidegate_checkpoint::{
     Committed, Error, FaultVfs, Mode, RealVfs, Result, StagedWrite, Vfs, recover,
 };
@@ -327,6 +327,18 @@ fn an_empty_directory_that_is_lived_in_is_written_into() {
         assert_eq!(vfs.metadata(here).unwrap().inode, before, "{mode:?}");
         assert_eq!(vfs.list(here).unwrap(), ["k=1"], "{mode:?}");
     }
+}
+
+#[test]
+fn only_a_decided_commit_is_pending() {
+    let dir = tempfile::tempdir().unwrap();
+    let all = dir.path().join("_tidegate");
+    let commit = all.join("0123456789abcdef");
+    fs::create_dir_all(&commit).unwrap();
+    fs::write(all.join("lock"), "").unwrap();
+    assert!(!pending(&RealVfs, dir.path()).unwrap());
+    fs::write(commit.join("intent"), "").unwrap();
+    assert!(pending(&RealVfs, dir.path()).unwrap());
 }
 
 #[test]

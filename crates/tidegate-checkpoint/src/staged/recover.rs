@@ -25,7 +25,9 @@ pub fn pending(vfs: &dyn Vfs, dir: &Path) -> Result<bool> {
         .at("list", &all)?
         .unwrap_or_default()
     {
-        if exists(vfs, &all.join(name).join(names::INTENT))?.is_some() {
+        // The lock of publishing stands beside the commits.
+        let is_commit = name.to_str().is_some_and(names::is_id);
+        if is_commit && exists(vfs, &all.join(name).join(names::INTENT))?.is_some() {
             return Ok(true);
         }
     }

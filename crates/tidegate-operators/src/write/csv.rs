@@ -64,7 +64,7 @@ impl<W: Write> CsvEncoder<W> {
             },
             cells: CellFormat::new(options),
             risky: risky.collect(),
-            buffer: Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 4),
+            buffer: Vec::new(),
             header_due: options.header,
             schema,
         })

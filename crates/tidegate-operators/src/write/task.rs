@@ -19,8 +19,11 @@ use super::hive::{Partitioning, Splitter};
 
 /// Encoded bytes are handed to the file in pieces of about this size.
 const CHUNK_BYTES: usize = 1 << 20;
-/// After so many directories of a batch the task gives way: it can be stopped only in between.
+/// After so many directories of a batch the task counts its memory and gives way: it can be stopped
+/// only in between.
 const DIRS_IN_A_ROW: usize = 32;
+/// What an encoder takes for each column of its schema beside what it says that it keeps, about.
+const COLUMN_BYTES: usize = 64 << 10;
 
 /// What all tasks of a write share.
 #[derive(Debug)]
@@ -69,6 +72,8 @@ pub(super) struct Task {
     parts: HashMap<usize, Part>,
     /// Of these the ones whose file is open.
     files_open: usize,
+    /// What they take of the memory.
+    parts_bytes: usize,
     begun: usize,
     /// Counts batches, to tell which file was not written to for longest.
     clock: u64,
@@ -83,6 +88,8 @@ struct Part {
     encoder: Box<dyn Encoder<Vec<u8>>>,
     file: Option<OpenFile>,
     bytes: u64,
+    /// Its share of the memory of the task.
+    counted: usize,
     used_at: u64,
 }
 
@@ -98,13 +105,15 @@ impl Task {
             true => None,
             false => Some(Splitter::new(plan.partitioning.clone(), schema)?),
         };
-        let (parts, files_open, begun, clock, rows) = (HashMap::new(), 0, 0, 0, 0);
+        let (parts, files_open, parts_bytes) = (HashMap::new(), 0, 0);
+        let (begun, clock, rows) = (0, 0, 0);
         Ok(Self {
             plan,
             partition,
             splitter,
             parts,
             files_open,
+            parts_bytes,
             begun,
             clock,
             rows,
@@ -147,6 +156,7 @@ impl Task {
             Some(splitter) => {
                 for (nth, (dir, rows)) in splitter.split(&batch)?.into_iter().enumerate() {
                     if nth % DIRS_IN_A_ROW == DIRS_IN_A_ROW - 1 {
+                        self.account().await?;
                         tokio::task::yield_now().await;
                     }
                     self.write_to(dir, &rows).await?;
@@ -177,6 +187,7 @@ impl Task {
         if waiting >= CHUNK_BYTES {
             self.send(dir).await?;
         }
+        self.recount(dir);
         if self.plan.shape == Shape::Directory
             && self.plan.file_bytes_max.is_some_and(|max| bytes >= max)
         {
@@ -191,6 +202,7 @@ impl Task {
             encoder,
             file: None,
             bytes: 0,
+            counted: 0,
             used_at: self.clock,
         };
         self.parts.insert(dir, part);
@@ -259,6 +271,7 @@ impl Task {
             return Ok(());
         };
         self.files_open -= usize::from(part.file.is_some());
+        self.parts_bytes -= part.counted;
         part.finish(&self.plan, &self.counts).await
     }
 
@@ -269,6 +282,20 @@ impl Task {
             self.finish(dir).await?;
         }
         Ok(())
+    }
+
+    /// Counts the memory of a directory's encoder anew.
+    fn recount(&mut self, dir: usize) {
+        let columns = match &self.splitter {
+            // The memory of one encoder is lost in that of the rest.
+            None => 0,
+            Some(_) => self.plan.schema.fields().len(),
+        };
+        if let Some(part) = self.parts.get_mut(&dir) {
+            let bytes = part.bytes_in_memory() + columns * COLUMN_BYTES;
+            self.parts_bytes = self.parts_bytes - part.counted + bytes;
+            part.counted = bytes;
+        }
     }
 
     /// Reports the memory in use. When there is not enough, encoders give up what they keep: the
@@ -284,35 +311,32 @@ impl Task {
                     part.encoder.flush()?;
                 }
                 self.send(0).await?;
+                self.recount(0);
             }
-            Some(_) => self.finish_largest(bytes / 2).await?,
+            Some(_) => self.finish_largest().await?,
         }
         let bytes = self.bytes_in_memory();
         self.memory.try_resize(bytes)?;
         Ok(())
     }
 
-    /// Ends the files that take the most memory until so many bytes are left.
-    async fn finish_largest(&mut self, bytes_left: usize) -> Result<()> {
-        let mut bytes = self.bytes_in_memory();
-        let sizes = self.parts.iter_mut();
-        let mut sizes: Vec<_> = sizes
-            .map(|(dir, part)| (part.bytes_in_memory(), *dir))
-            .collect();
+    /// Ends the files that take the most memory until half of it is free.
+    async fn finish_largest(&mut self) -> Result<()> {
+        let bytes_left = self.parts_bytes / 2;
+        let sizes = self.parts.iter().map(|(dir, part)| (part.counted, *dir));
+        let mut sizes: Vec<_> = sizes.collect();
         sizes.sort_unstable_by(|one, other| other.cmp(one));
-        for (size, dir) in sizes {
-            if bytes <= bytes_left {
+        for (_, dir) in sizes {
+            if self.parts_bytes <= bytes_left {
                 break;
             }
             self.finish(dir).await?;
-            bytes = bytes.saturating_sub(size);
         }
         Ok(())
     }
 
-    fn bytes_in_memory(&mut self) -> usize {
-        let parts: usize = self.parts.values_mut().map(Part::bytes_in_memory).sum();
-        parts + self.splitter.as_ref().map_or(0, Splitter::bytes)
+    fn bytes_in_memory(&self) -> usize {
+        self.parts_bytes + self.splitter.as_ref().map_or(0, Splitter::bytes)
     }
 }
 
