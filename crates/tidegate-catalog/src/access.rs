@@ -109,6 +109,10 @@ impl Access {
             .file(path.display().to_string())
             .hint("start without `--read-only`"));
         }
+        if is_own_stream(path) || (self.allow_paths.is_none() && is_descriptor(path)) {
+            // What is behind it may have no path of its own, as a pipe.
+            return Ok(path.to_path_buf());
+        }
         self.check_read(path).map_err(|mut error| {
             error.message = error.message.replacen("reading", "writing", 1);
             error
@@ -134,6 +138,28 @@ impl Access {
         )
         .hint("start without `--no-network`"))
     }
+}
+
+/// Standard output and standard error: whoever started the process chose where they go.
+fn is_own_stream(path: &Path) -> bool {
+    let names = ["/dev/stdout", "/dev/stderr"];
+    let descriptors = [
+        "/dev/fd/1",
+        "/dev/fd/2",
+        "/proc/self/fd/1",
+        "/proc/self/fd/2",
+    ];
+    names
+        .iter()
+        .chain(&descriptors)
+        .any(|own| path == Path::new(own))
+}
+
+/// A file that is open in this process, as the shell's `>(command)`.
+fn is_descriptor(path: &Path) -> bool {
+    let dirs = ["/dev/fd", "/proc/self/fd"];
+    path.parent()
+        .is_some_and(|dir| dirs.iter().any(|known| dir == Path::new(known)))
 }
 
 /// The canonical path; for one that does not exist, its nearest existing parent's with the rest appended.
@@ -197,6 +223,20 @@ mod tests {
             Kind::Denied
         );
         assert_eq!(denied(root.path().join("in2")), Kind::Denied);
+    }
+
+    #[test]
+    fn streams_of_the_process_may_be_written_to_whatever_is_behind_them() {
+        let root = tempfile::tempdir().unwrap();
+        let closed = Access::everything()
+            .with_allow_paths([root.path()])
+            .unwrap();
+        for own in ["/dev/stdout", "/dev/fd/2", "/proc/self/fd/1"] {
+            assert!(closed.check_write(Path::new(own)).is_ok(), "{own}");
+        }
+        let other = Path::new("/dev/fd/63");
+        assert!(Access::everything().check_write(other).is_ok());
+        assert_eq!(closed.check_write(other).unwrap_err().kind, Kind::Denied);
     }
 
     #[test]

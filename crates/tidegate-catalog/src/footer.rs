@@ -11,7 +11,8 @@ use datafusion::datasource::physical_plan::parquet::{
     Int96Coercer, transform_binary_to_string, transform_schema_to_view,
 };
 use parquet::arrow::{parquet_column, parquet_to_arrow_schema};
-use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::basic::ConvertedType;
+use parquet::file::metadata::{KeyValue, ParquetMetaData, RowGroupMetaData};
 use tidegate_operators::source::places;
 use tidegate_operators::unwinding::catch;
 
@@ -29,6 +30,28 @@ pub(crate) struct FileFacts {
     pub(crate) statistics: Arc<Statistics>,
     /// In the order of the file; together they cover it.
     pub(crate) row_groups: Vec<RowGroup>,
+    /// Columns with intervals that would be read without their months.
+    pub(crate) intervals: Vec<String>,
+}
+
+/// The columns that hold intervals of months, days and milliseconds. They are read as days and
+/// milliseconds, unless the schema of Arrow in the footer says that they are only months or only
+/// days.
+fn intervals(metadata: &ParquetMetaData) -> Vec<String> {
+    let file = metadata.file_metadata();
+    let says = |entry: &KeyValue| entry.key == parquet::arrow::ARROW_SCHEMA_META_KEY;
+    if file
+        .key_value_metadata()
+        .is_some_and(|entries| entries.iter().any(says))
+    {
+        return Vec::new();
+    }
+    let descriptor = file.schema_descr();
+    let leaves = descriptor.columns().iter().enumerate();
+    leaves
+        .filter(|(_, leaf)| leaf.converted_type() == ConvertedType::INTERVAL)
+        .map(|(at, _)| descriptor.get_column_root(at).name().to_owned())
+        .collect()
 }
 
 fn corrupt(file: &str, what: String) -> Error {
@@ -96,6 +119,7 @@ impl FileFacts {
         row_groups.sort_by_key(|group| group.start);
         Ok(Self {
             fields,
+            intervals: intervals(metadata),
             statistics: Arc::new(statistics),
             row_groups,
         })

@@ -1,7 +1,7 @@
 //! What a user can say about reading files: the named arguments of `read_parquet`, `read_csv`, `read_json` and
 //! the OPTIONS of an external table. Each is checked when it is set.
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, Schema};
 use tidegate_operators::csv::{self, Encoding, OnError};
 use tidegate_operators::json::{JsonOptions, OnUnknownKey};
 
@@ -236,6 +236,31 @@ impl ReaderOptions {
                 );
                 Err(Error::new(Kind::Invalid, what)
                     .hint("leave it out, or say what the files are with `format = '…'`"))
+            }
+        }
+    }
+
+    /// How files of this format are expected to be written as far as it was said, with defaults
+    /// for the rest: for a table that has no files yet.
+    pub fn dialect(&self, format: Format) -> Result<csv::Dialect> {
+        let byte = format.delimiter().map(char::from).map(String::from);
+        let mut said = self.csv.clone();
+        said.delim = said.delim.or(byte.map(|byte| match byte.as_str() {
+            "\t" => "\\t".to_owned(),
+            _ => byte,
+        }));
+        said.dialect("").map_err(crate::records::from_csv)
+    }
+
+    /// Keeps text as text and floats as floats, although a file may hold such values only as look
+    /// like another type: for a table whose columns are known.
+    pub fn keep_types(&mut self, columns: &Schema) {
+        for field in columns.fields() {
+            let kept = field.data_type().is_string() || field.data_type().is_floating();
+            let said = |(name, _): &(String, String)| name.eq_ignore_ascii_case(field.name());
+            if kept && !self.csv.types.iter().chain(&self.csv.columns).any(said) {
+                let kind = crate::records::csv_type(field.data_type());
+                self.csv.types.push((field.name().clone(), kind));
             }
         }
     }

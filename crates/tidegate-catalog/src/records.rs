@@ -431,7 +431,7 @@ fn as_decided(said: &csv::Options, dialect: &Dialect) -> csv::Options {
 }
 
 /// The type in the words that the CSV reader takes.
-fn csv_type(data_type: &DataType) -> String {
+pub(crate) fn csv_type(data_type: &DataType) -> String {
     use arrow::datatypes::TimeUnit;
     match data_type {
         DataType::Timestamp(TimeUnit::Second, None) => "TIMESTAMP_S".into(),
@@ -509,7 +509,7 @@ pub(crate) fn from_input(error: input::Error, file: &DataFile) -> Error {
         .caused_by(error)
 }
 
-fn from_csv(error: csv::Error) -> Error {
+pub(crate) fn from_csv(error: csv::Error) -> Error {
     let kind = match error.kind {
         csv::Kind::Option => Kind::Invalid,
         _ => Kind::Corrupt,

@@ -20,10 +20,11 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 
+use tidegate_operators::csv;
 use tidegate_operators::parquet::PinnedReaderFactory;
 use tidegate_operators::source::{self, NamesAdapterFactory, RecordSource, ScanAccess};
 
-use crate::error::Error;
+use crate::error::{Error, Kind, Result};
 use crate::file::{DataFile, InputSnapshot};
 use crate::footer::{self, FileFacts};
 use crate::format::Format;
@@ -97,6 +98,22 @@ impl FilesTable {
     /// The format of the files.
     pub fn format(&self) -> Format {
         self.format
+    }
+
+    /// How the files are written, of separated values; none of other formats, and without files.
+    pub fn dialect(&self) -> Option<&csv::Dialect> {
+        match &self.reading {
+            Reading::Records {
+                format: source::Format::Csv { dialect, .. },
+                ..
+            } => Some(dialect),
+            Reading::Records { .. } | Reading::Parquet(_) => None,
+        }
+    }
+
+    /// The columns of the files: those of the table without the ones from directory names.
+    pub fn file_schema(&self) -> &SchemaRef {
+        self.schema.file_schema()
     }
 
     /// The files in the order they are read.
@@ -200,6 +217,32 @@ impl FilesTable {
         chosen.len()
     }
 
+    /// An error when a column is read whose values would lose something.
+    fn check_intervals(&self, chosen: &[usize], projection: Option<&Vec<usize>>) -> Result<()> {
+        let Reading::Parquet(facts) = &self.reading else {
+            return Ok(());
+        };
+        let schema = self.schema.table_schema();
+        let is_read = |name: &String| {
+            let at = schema.index_of(name).ok();
+            at.is_some_and(|at| projection.is_none_or(|columns| columns.contains(&at)))
+        };
+        let lossy = chosen.iter().find_map(|at| {
+            let facts = facts[*at].as_ref()?;
+            let column = facts.intervals.iter().find(|name| is_read(name))?;
+            Some((column, &self.files[*at].path))
+        });
+        match lossy {
+            None => Ok(()),
+            Some((column, file)) => Err(Error::new(
+                Kind::Unsupported,
+                format!("the column `{column}` of `{file}` holds intervals, and their months cannot be read"),
+            )
+            .file(&**file)
+            .hint("leave the column out, or write it as text, or as months and days apart")),
+        }
+    }
+
     fn groups(&self, state: &dyn Session, chosen: &[usize]) -> Vec<FileGroup> {
         let statistics = self.table_statistics();
         let cutters: Vec<_> = chosen.iter().map(|at| self.cutter(*at)).collect();
@@ -300,6 +343,7 @@ impl TableProvider for FilesTable {
                 projection,
             )?)));
         }
+        self.check_intervals(&chosen, projection)?;
         let statistics = self.table_statistics();
         let statistics = match chosen.len() == self.files.len() {
             true => statistics.all.clone(),

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, Date32Array, Decimal128Array, Float64Array, Int16Array, Int32Array, Int64Array,
-    RecordBatch, StringArray,
+    IntervalDayTimeArray, RecordBatch, StringArray,
 };
+use arrow::datatypes::IntervalDayTime;
 use datafusion::catalog::TableProvider;
 use datafusion::common::{ScalarValue, stats::Precision};
 use datafusion::datasource::listing::{
@@ -18,8 +19,9 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use dir::{Dir, context, run};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use tidegate_catalog::{Kind, Value};
+use tidegate_catalog::{FilesTable, Kind, Value};
 
 impl Dir {
     fn parquet(&self, file: &str, columns: Vec<(&str, ArrayRef)>) {
@@ -125,6 +127,39 @@ async fn types_without_a_common_one_are_an_error_or_text() {
         dir.query("d", &text, "SELECT min(a), max(a) FROM t").await,
         "7,x"
     );
+}
+
+/// DuckDB writes intervals like this; they are decoded without their months.
+#[tokio::test]
+async fn intervals_that_would_lose_their_months_are_not_read() {
+    let dir = Dir::new(&[]);
+    let days = IntervalDayTimeArray::from(vec![IntervalDayTime::new(2, 3)]);
+    let columns: [(&str, ArrayRef); 2] = [("a", ints(&[7])), ("i", Arc::new(days))];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    for (name, plain) in [("foreign.parquet", true), ("ours.parquet", false)] {
+        let options = ArrowWriterOptions::new().with_skip_arrow_metadata(plain);
+        let file = std::fs::File::create(dir.path().join(name)).unwrap();
+        let mut writer = ArrowWriter::try_new_with_options(file, batch.schema(), options).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    }
+    let foreign = dir.table("foreign.parquet", &[]).await.unwrap();
+    assert_eq!(
+        run(Arc::<FilesTable>::clone(&foreign), "SELECT a FROM t").await,
+        "7"
+    );
+    let context = context();
+    context.register_table("t", foreign).unwrap();
+    let read = context
+        .sql("SELECT i FROM t")
+        .await
+        .unwrap()
+        .collect()
+        .await;
+    let error = read.unwrap_err().to_string();
+    assert!(error.contains("the column `i` of"), "{error}");
+    let ours = dir.query("ours.parquet", &[], "SELECT i FROM t").await;
+    assert_eq!(ours, "2 days 0.003 secs");
 }
 
 #[tokio::test]

@@ -16,8 +16,9 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::error::{At, Error, Result};
 use crate::vfs::{Kind, Metadata, Vfs, VfsFile, VfsLock, if_exists};
@@ -105,6 +106,45 @@ enum Place {
     Done,
 }
 
+/// The writes of this process whose staging is neither published nor removed yet.
+struct Alive;
+
+static ALIVE: Mutex<usize> = Mutex::new(0);
+static ONE_ENDED: Condvar = Condvar::new();
+
+impl Alive {
+    fn new() -> Self {
+        *ALIVE.lock() += 1;
+        Self
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        *ALIVE.lock() -= 1;
+        ONE_ENDED.notify_all();
+    }
+}
+
+impl std::fmt::Debug for Alive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Alive")
+    }
+}
+
+/// Waits until no write of this process has staging left, at most so long; whether that is so. For
+/// the end of a process: what is left then, only the next use of the directory removes.
+pub fn settle(wait: Duration) -> bool {
+    let until = Instant::now() + wait;
+    let mut alive = ALIVE.lock();
+    while *alive > 0 {
+        if ONE_ENDED.wait_until(&mut alive, until).timed_out() {
+            return *alive == 0;
+        }
+    }
+    true
+}
+
 /// What the files of one write share. The last of them to be dropped takes the staging away, so
 /// that no file is made where it was just removed.
 #[derive(Debug)]
@@ -119,6 +159,8 @@ struct Stage {
     data: PathBuf,
     shape: Shape,
     progress: Mutex<Progress>,
+    /// Dropped after the staging is removed. A stream has none.
+    _alive: Option<Alive>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,6 +243,7 @@ impl StagedWrite {
             data,
             shape: Shape::File,
             progress: Mutex::default(),
+            _alive: Some(Alive::new()),
         };
         Ok(Some(Self {
             stage: Arc::new(stage),
@@ -236,7 +279,8 @@ impl StagedWrite {
         }
         let id = new_id(&*vfs);
         let appends = content == target::Content::OnlyOurs
-            || (mode == Mode::Append && content == target::Content::Data);
+            || (mode == Mode::Append && content == target::Content::Data)
+            || (found.is_some() && target::must_stay(&*vfs, &target));
         let place = if appends {
             Place::Inside(inside::Staging::new(&*vfs, &target, &id)?)
         } else {
@@ -256,6 +300,7 @@ impl StagedWrite {
             data,
             shape: Shape::Directory,
             progress: Mutex::default(),
+            _alive: Some(Alive::new()),
         };
         Ok(Some(Self {
             stage: Arc::new(stage),
@@ -273,6 +318,7 @@ impl StagedWrite {
             data,
             shape: Shape::Stream,
             progress: Mutex::default(),
+            _alive: None,
         };
         Ok(Self {
             stage: Arc::new(stage),

@@ -81,6 +81,13 @@ impl TempRoot {
         self.account.used.load(Ordering::Relaxed)
     }
 
+    /// Removes it with all that is in it, although somebody may still hold it: for the end of a
+    /// process.
+    pub fn remove(&self) {
+        // The next process sweeps what cannot be removed now.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+
     /// Counts `bytes` towards the limit until the reservation is dropped.
     pub fn reserve(&self, bytes: u64) -> Result<Reservation> {
         let mut reservation = Reservation {
@@ -94,8 +101,7 @@ impl TempRoot {
 
 impl Drop for TempRoot {
     fn drop(&mut self) {
-        // The next process sweeps what cannot be removed now.
-        let _ = std::fs::remove_dir_all(&self.path);
+        self.remove();
     }
 }
 

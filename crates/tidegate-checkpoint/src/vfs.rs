@@ -109,6 +109,8 @@ pub trait Vfs: Debug + Send + Sync + 'static {
     fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()>;
     /// Sets the permission bits of a path.
     fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()>;
+    /// Gives what a path names to another user and group.
+    fn set_owner(&self, path: &Path, user: u32, group: u32) -> io::Result<()>;
     /// An error unless this process may write to the file.
     fn check_writable(&self, path: &Path) -> io::Result<()>;
     /// Renames, replacing a file or an empty directory.

@@ -7,8 +7,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tidegate_checkpoint::staged::{pending, settle};
 use tidegate_checkpoint::{
-    Committed, Error, FaultVfs, Mode, RealVfs, Result, StagedWrite, recover,
+    Committed, Error, FaultVfs, Mode, RealVfs, Result, StagedWrite, Vfs, recover,
 };
 
 fn directory(target: &Path, mode: Mode) -> Result<Option<StagedWrite>> {
@@ -256,6 +257,10 @@ fn an_overwrite_spares_what_is_not_data() {
         ("notes.md", "`notes.md` in it is not a data file"),
         (".git/config", "`.git` in it is not a data file"),
         ("k=1/Makefile", "`k=1/Makefile` in it is not a data file"),
+        ("_notes.md", "`_notes.md` in it is not a data file"),
+        ("readme.txt", "`readme.txt` in it is not a data file"),
+        ("backup.tar.gz", "`backup.tar.gz` in it is not a data file"),
+        ("_archive/2023.csv", "`_archive` in it is not a data file"),
         ("_delta_log/0.json", "Delta Lake"),
         ("metadata/v1.metadata.json", "Iceberg"),
     ] {
@@ -280,6 +285,79 @@ fn an_overwrite_spares_what_is_not_data() {
             "refusing to write",
         );
     }
+}
+
+/// Only root can give files away, so only root can see it kept.
+#[test]
+fn an_overwritten_directory_keeps_its_owner_and_permissions() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    for held in [None, Some("a.csv")] {
+        fs::create_dir_all(&out).unwrap();
+        if let Some(name) = held {
+            fs::write(out.join(name), "old").unwrap();
+        }
+        let given = std::os::unix::fs::chown(&out, Some(4321), Some(4322)).is_ok();
+        fs::set_permissions(&out, fs::Permissions::from_mode(0o750)).unwrap();
+        write_directory(&out, Mode::Overwrite, &["b.csv"]).unwrap();
+        let found = fs::metadata(&out).unwrap();
+        assert_eq!(tree(&out), ["b.csv"]);
+        assert_eq!(found.mode() & 0o7777, 0o750);
+        if given {
+            assert_eq!((found.uid(), found.gid()), (4321, 4322));
+        }
+        fs::remove_dir_all(&out).unwrap();
+    }
+}
+
+#[test]
+fn an_empty_directory_that_is_lived_in_is_written_into() {
+    for mode in [Mode::Error, Mode::Overwrite, Mode::Append, Mode::Ignore] {
+        let vfs = Arc::new(FaultVfs::new(0));
+        // It is one of the places that this file system protects.
+        let here = Path::new("/work");
+        vfs.make_dir(here, 0o755).unwrap();
+        let before = vfs.metadata(here).unwrap().inode;
+        let write = StagedWrite::directory(Arc::<FaultVfs>::clone(&vfs), here, mode)
+            .unwrap()
+            .unwrap();
+        put(&write, "k=1/a.csv", b"1").unwrap();
+        write.commit().unwrap();
+        assert_eq!(vfs.metadata(here).unwrap().inode, before, "{mode:?}");
+        assert_eq!(vfs.list(here).unwrap(), ["k=1"], "{mode:?}");
+    }
+}
+
+#[test]
+fn only_a_decided_commit_is_pending() {
+    let dir = tempfile::tempdir().unwrap();
+    let all = dir.path().join("_tidegate");
+    let commit = all.join("0123456789abcdef");
+    fs::create_dir_all(&commit).unwrap();
+    fs::write(all.join("lock"), "").unwrap();
+    assert!(!pending(&RealVfs, dir.path()).unwrap());
+    fs::write(commit.join("intent"), "").unwrap();
+    assert!(pending(&RealVfs, dir.path()).unwrap());
+}
+
+#[test]
+fn the_end_of_a_process_can_wait_for_staging_to_go() {
+    use std::time::Duration;
+    let dir = tempfile::tempdir().unwrap();
+    let write = directory(&dir.path().join("out"), Mode::Error)
+        .unwrap()
+        .unwrap();
+    let file = write.create("a.csv").unwrap();
+    assert!(!settle(Duration::ZERO));
+    let later = std::thread::spawn(move || {
+        drop(write);
+        drop(file);
+    });
+    // Other tests stage at the same time; all of them end.
+    assert!(settle(Duration::from_secs(60)));
+    later.join().unwrap();
+    assert!(tree(dir.path()).is_empty());
 }
 
 #[test]

@@ -2,11 +2,17 @@
 //! output, everything else to standard error, colour only where a person sees it.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
 
 use tidegate::Settings;
 
+use crate::signals::Signals;
+
 /// Bytes that are gathered before they are written to standard output.
 const STDOUT_BUFFER_BYTES: usize = 64 << 10;
+/// How often a write that hangs looks for a signal.
+const SIGNAL_WAIT: Duration = Duration::from_millis(20);
 /// The width that is taken when a terminal does not tell its own.
 const DEFAULT_WIDTH: usize = 80;
 
@@ -145,6 +151,79 @@ impl Write for Stdout {
         Ok(rustix::io::retry_on_intr(|| {
             rustix::io::write(io::stdout(), bytes)
         })?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A buffered writer to standard output that a signal frees from a reader which does not read.
+pub(crate) fn stoppable_stdout(signals: &Signals) -> BufWriter<StoppableStdout> {
+    let writer = StoppableStdout {
+        signals: signals.clone(),
+        thread: None,
+        stopped: false,
+    };
+    BufWriter::with_capacity(STDOUT_BUFFER_BYTES, writer)
+}
+
+/// A signal came while standard output took nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped by a signal")]
+pub(crate) struct Stopped;
+
+/// Writes on a thread of its own: a call that hangs can be left behind there.
+pub(crate) struct StoppableStdout {
+    signals: Signals,
+    thread: Option<WriterThread>,
+    stopped: bool,
+}
+
+struct WriterThread {
+    bytes: Sender<Vec<u8>>,
+    written: Receiver<io::Result<()>>,
+}
+
+impl WriterThread {
+    fn start() -> io::Result<Self> {
+        let (bytes, todo) = mpsc::channel::<Vec<u8>>();
+        let (say, written) = mpsc::channel();
+        let work = move || {
+            for bytes in todo {
+                if say.send(Stdout.write_all(&bytes)).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("stdout".into());
+        thread.stack_size(256 << 10).spawn(work)?;
+        Ok(Self { bytes, written })
+    }
+}
+
+impl Write for StoppableStdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.stopped {
+            return Err(io::Error::other(Stopped));
+        }
+        let thread = match &self.thread {
+            Some(thread) => thread,
+            None => self.thread.insert(WriterThread::start()?),
+        };
+        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        thread.bytes.send(bytes.to_vec()).map_err(gone)?;
+        loop {
+            match thread.written.recv_timeout(SIGNAL_WAIT) {
+                Ok(written) => return written.map(|()| bytes.len()),
+                Err(RecvTimeoutError::Disconnected) => return Err(io::ErrorKind::BrokenPipe.into()),
+                Err(RecvTimeoutError::Timeout) if self.signals.heard().is_some() => {
+                    self.stopped = true;
+                    return Err(io::Error::other(Stopped));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {

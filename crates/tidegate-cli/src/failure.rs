@@ -4,7 +4,9 @@ use std::io;
 
 use tidegate::{Error, ErrorKind};
 
+use crate::console::Stopped;
 use crate::exit::Exit;
+use crate::run;
 
 /// Why a call failed.
 #[derive(Debug)]
@@ -47,8 +49,10 @@ impl Failure {
 
     /// Writing to standard output failed.
     pub(crate) fn stdout(error: io::Error) -> Self {
+        let stopped = error.get_ref().is_some_and(|inner| inner.is::<Stopped>());
         match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::ReaderGone,
+            _ if stopped => run::interrupted(),
             _ => Self::io("cannot write to standard output", error),
         }
     }

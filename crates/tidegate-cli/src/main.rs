@@ -119,16 +119,18 @@ fn console(typed: &Typed, config: &Config) -> Console {
 /// Opens a session and runs SQL in it, or the REPL.
 fn in_session(typed: Typed, config: &Config, console: Console) -> Result<Exit, Failure> {
     let log = typed.args.log_file.as_deref().map(log::Log::open);
+    let signals = Signals::install();
     let call = match &typed.verb {
         Some(Verb::Examine(what)) => {
             verbs::stands_alone(&typed)?;
             Call::examination(what.clone())
         }
-        _ => Call::new(typed.args, &typed.given, &config.settings)?,
+        // It reads the statements, perhaps from a pipe.
+        _ => signals.while_idle(|| Call::new(typed.args, &typed.given, &config.settings))?,
     };
     let shell = Shell {
         console,
-        signals: Signals::install(),
+        signals,
         log: log.transpose()?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -37,7 +37,7 @@ pub(crate) async fn session(
         register(&session, path, console).await?;
     }
     for (name, query) in &config.views {
-        let made = create_view(&session, name, query).await;
+        let made = session.register_view(name, query);
         made.map_err(|error| configured("view", name, error))?;
     }
     for (name, value) in &call.params {
@@ -80,16 +80,6 @@ fn missing(text: &str) -> Failure {
         None if text.contains(' ') => failure.with_hint("SQL is given with -c"),
         None => failure,
     }
-}
-
-async fn create_view(session: &Session, name: &str, query: &str) -> Result<(), Error> {
-    let name = name.replace('"', "\"\"");
-    let query = query.trim().trim_end_matches(';');
-    let query = session
-        .sql(&format!("CREATE VIEW \"{name}\" AS {query}"))
-        .await?;
-    query.collect().await?;
-    Ok(())
 }
 
 fn configured(what: &str, name: &str, error: Error) -> Failure {

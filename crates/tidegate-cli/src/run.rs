@@ -5,10 +5,10 @@ use std::io::{BufWriter, Write};
 use std::time::{Duration, Instant};
 
 use tidegate::arrow::util::display::array_value_to_string;
-use tidegate::{Error, ErrorKind, Query, QueryKind, RowStream, Script, Session, Statement};
+use tidegate::{Error, ErrorKind, Query, QueryKind, RowStream, Session, Statement};
 
 use crate::call::{AfterError, Output, Run};
-use crate::console::{self, Loudness, Stdout};
+use crate::console::{self, Loudness, StoppableStdout};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::progress::Display;
@@ -16,13 +16,16 @@ use crate::render::{Format, Look, RenderError, renderer};
 use crate::report::{self, Source};
 use crate::shell::Shell;
 
+/// The statements of a text; one that cannot be read is an error in its place.
+type Statements = Vec<Result<Statement, Error>>;
+
 /// Runs all texts; what fails is reported on the way.
 pub(crate) async fn run(session: &Session, shell: &Shell, run: &Run) -> Exit {
     let mut exit = Exit::Done;
     let mut scripts = Vec::new();
     for source in &run.sources {
-        match session.script(&source.text) {
-            Ok(script) => scripts.push((source, script)),
+        match read(session, run, &source.text) {
+            Ok(statements) => scripts.push((source, statements)),
             Err(error) => {
                 report::error(&shell.console, &error, Some(source));
                 exit = exit.or(Exit::of(error.kind));
@@ -37,8 +40,20 @@ pub(crate) async fn run(session: &Session, shell: &Shell, run: &Run) -> Exit {
         report::failure(&shell.console, &failure, None);
         return failure.exit();
     }
-    let left: usize = scripts.iter().map(|(_, s)| s.statements.len()).sum();
+    let left: usize = scripts.iter().map(|(_, statements)| statements.len()).sum();
     runner.all(&scripts, left, exit).await
+}
+
+/// Reads a text. Where the first error ends everything, nothing of a text runs that has a
+/// statement which cannot be read.
+fn read(session: &Session, run: &Run, text: &str) -> Result<Statements, Error> {
+    match run.after_error {
+        AfterError::Stop => {
+            let script = session.script(text)?;
+            Ok(script.statements.into_iter().map(Ok).collect())
+        }
+        AfterError::GoOn => session.script_each(text),
+    }
 }
 
 impl Exit {
@@ -55,7 +70,7 @@ struct Runner<'a> {
     session: &'a Session,
     shell: &'a Shell,
     run: &'a Run,
-    stdout: BufWriter<Stdout>,
+    stdout: BufWriter<StoppableStdout>,
     results: usize,
 }
 
@@ -65,13 +80,13 @@ impl<'a> Runner<'a> {
             session,
             shell,
             run,
-            stdout: console::stdout(),
+            stdout: console::stoppable_stdout(&shell.signals),
             results: 0,
         }
     }
 
     /// Some outputs hold one result: says so before anything runs.
-    fn check_count(&self, scripts: &[(&Source, Script)]) -> Result<(), Failure> {
+    fn check_count(&self, scripts: &[(&Source, Statements)]) -> Result<(), Failure> {
         let format = match &self.run.output {
             Some(output) => output.format.clone(),
             None => self.format(),
@@ -84,7 +99,8 @@ impl<'a> Runner<'a> {
             None if format.takes_one_result() => "this format".into(),
             None => return Ok(()),
         };
-        let statements = scripts.iter().flat_map(|(_, script)| &script.statements);
+        let statements = scripts.iter().flat_map(|(_, statements)| statements);
+        let statements = statements.flatten();
         match statements.filter(|s| s.returns_rows()).count() {
             1 => Ok(()),
             count => {
@@ -116,11 +132,24 @@ impl<'a> Runner<'a> {
         Format::of_name(&named).unwrap_or(auto)
     }
 
-    async fn all(&mut self, scripts: &[(&Source, Script)], mut left: usize, so_far: Exit) -> Exit {
+    async fn all(
+        &mut self,
+        scripts: &[(&Source, Statements)],
+        mut left: usize,
+        so_far: Exit,
+    ) -> Exit {
         let mut exit = so_far;
-        for (source, script) in scripts {
-            for statement in &script.statements {
+        for (source, statements) in scripts {
+            for statement in statements {
                 left -= 1;
+                let statement = match statement {
+                    Ok(statement) => statement,
+                    Err(error) => {
+                        report::error(&self.shell.console, error, Some(source));
+                        exit = exit.or(Exit::of(error.kind));
+                        continue;
+                    }
+                };
                 let Err(failure) = self.logged(statement).await else {
                     continue;
                 };

@@ -35,6 +35,8 @@ struct Shared {
     heard: AtomicU8,
     /// In the REPL, Ctrl-C never ends the process.
     interactive: AtomicBool,
+    /// Nothing has begun that would have to end in order.
+    idle: AtomicBool,
     wake: Notify,
 }
 
@@ -63,6 +65,15 @@ impl Signals {
     /// From now on Ctrl-C only tells, and never ends the process.
     pub(crate) fn set_interactive(&self) {
         self.shared.interactive.store(true, Ordering::Release);
+    }
+
+    /// Does what may wait long and leaves nothing to tidy up, as reading the statements: a signal
+    /// ends the process at once.
+    pub(crate) fn while_idle<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.shared.idle.store(true, Ordering::Release);
+        let done = work();
+        self.shared.idle.store(false, Ordering::Release);
+        done
     }
 
     /// What was heard and not cleared.
@@ -98,7 +109,8 @@ impl Shared {
     fn hear(&self, what: u8) {
         let before = self.heard.fetch_max(what, Ordering::AcqRel);
         let ctrl_c_only = what == INTERRUPT && self.interactive.load(Ordering::Acquire);
-        if before != 0 && !ctrl_c_only {
+        let again = before != 0 && !ctrl_c_only;
+        if again || self.idle.load(Ordering::Acquire) {
             std::process::exit(i32::from(Exit::Interrupted.code()));
         }
         self.wake.notify_waiters();

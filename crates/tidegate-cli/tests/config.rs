@@ -47,6 +47,50 @@ fn the_place_of_the_users_own_file_follows_the_environment() {
 }
 
 #[test]
+fn reset_goes_back_to_what_the_session_started_with() {
+    let shell = Shell::new();
+    shell.write("tidegate.toml", "null_text = '-'");
+    let text = "SET timeout = '1s'; SET max_rows = 3; SET null_text = 'x'";
+    for reset in [
+        "RESET ALL",
+        "RESET timeout; RESET max_rows; RESET null_text",
+    ] {
+        let sql = format!("{text}; {reset}; SHOW timeout; SHOW max_rows; SHOW null_text");
+        let ended = shell.run_with(
+            &[("TIDEGATE_MAX_ROWS", "9")],
+            &["--timeout", "7s", "-F", "ndjson", "-c", &sql],
+        );
+        for part in [
+            r#""value":"7s","origin":"flag""#,
+            r#""value":"9","origin":"environment TIDEGATE_MAX_ROWS""#,
+            r#""value":"-","origin":"tidegate.toml""#,
+        ] {
+            assert!(ended.stdout.contains(part), "{part}: {}", ended.stdout);
+        }
+    }
+}
+
+#[test]
+fn a_broken_view_fails_only_what_uses_it() {
+    let shell = Shell::new();
+    let views =
+        "[views]\nbroken = 'SELECT nope FROM nothing'\nworse = 'SELEC'\ngood = 'SELECT 1 AS a'\n";
+    shell.write("tidegate.toml", views);
+    let ended = shell.run(&["-F", "ndjson", "-c", "FROM good"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, "{\"a\":1}\n"));
+    for (view, why) in [("broken", "`nothing`"), ("worse", "`SELEC`")] {
+        let ended = shell.run(&["-c", &format!("FROM {view}")]);
+        assert_eq!(ended.code, 1);
+        let named = format!("view `{view}`");
+        assert!(
+            ended.stderr.contains(&named) && ended.stderr.contains(why),
+            "{}",
+            ended.stderr
+        );
+    }
+}
+
+#[test]
 fn an_unknown_key_is_an_error_that_names_file_and_line() {
     let shell = Shell::new();
     shell.write("tidegate.toml", "threads = 2\nmemory_limt = '1GiB'\n");

@@ -49,6 +49,62 @@ impl Stand {
 }
 
 #[test]
+fn beyond_the_limit_of_temporary_files_the_setting_is_named() {
+    let stand = Stand::new();
+    let sort = format!("SELECT * FROM ({MANY}) ORDER BY s");
+    let create = format!("CREATE TABLE t AS {MANY}");
+    for (memory, sql) in [("30MiB", &sort), ("1GiB", &create)] {
+        let ended = stand.run(&[
+            "--threads",
+            "1",
+            "--memory-limit",
+            memory,
+            "--temp-limit",
+            "100KiB",
+            "-F",
+            "null",
+            "-c",
+            sql,
+        ]);
+        assert_eq!(ended.code, 4, "{sql}: {}", ended.stderr);
+        for part in ["temporary disk space", "--temp-limit"] {
+            assert!(ended.stderr.contains(part), "{sql}: {}", ended.stderr);
+        }
+        assert!(!ended.stderr.contains("datafusion"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_table_that_is_dropped_or_replaced_gives_its_space_back() {
+    let stand = Stand::new();
+    let create = format!("CREATE OR REPLACE TABLE t AS {MANY}");
+    let table = format!("{create}; DROP TABLE t; {create}; SELECT count(*) AS n FROM t");
+    let limited =
+        |limit: &str, sql: &str| stand.run(&["--temp-limit", limit, "-F", "ndjson", "-c", sql]);
+    let ended = limited("20MiB", &table);
+    assert_eq!(ended.stdout, "{\"n\":300000}\n", "{}", ended.stderr);
+    let copies = ["u", "v", "w", "x"].map(|name| format!("CREATE TABLE {name} AS FROM t"));
+    let copies = copies.join("; ");
+    let ended = limited("20MiB", &format!("{create}; {copies}"));
+    assert_eq!(ended.code, 4, "{}", ended.stderr);
+}
+
+#[test]
+fn a_partitioned_write_heeds_the_number_of_open_files() {
+    let stand = Stand::new();
+    let copy = "COPY (SELECT value, value % 300 AS k FROM generate_series(1, 20000)) \
+        TO 'out/' (FORMAT csv, PARTITION_BY (k), MAX_OPEN_FILES 1000)";
+    let count = "SELECT count(*) AS n, count(DISTINCT k) AS k FROM 'out/'";
+    let line = format!("ulimit -n 64; tidegate -c \"{copy}\" && tidegate -F ndjson -c \"{count}\"");
+    let ended = stand.shell.script(&line);
+    assert_eq!(
+        ended.stdout, "{\"n\":20000,\"k\":300}\n",
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
 fn a_full_device_is_an_error_that_names_it() {
     let stand = Stand::new();
     let copy = format!("COPY ({MANY}) TO '/dev/full' (FORMAT csv)");

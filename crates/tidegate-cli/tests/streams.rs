@@ -77,6 +77,37 @@ fn the_first_error_stops_unless_it_is_to_go_on() {
 }
 
 #[test]
+fn a_statement_that_cannot_be_read_keeps_the_others_only_if_nothing_is_to_go_on() {
+    let shell = Shell::new();
+    let text = "SELECT 1 AS x; SELEC 2; CREATE FOO; SELECT 4 AS x";
+    let args = ["-F", "ndjson", "-c", text];
+    let ended = shell.run(&args);
+    assert_eq!((ended.code, ended.stdout.as_str()), (1, ""));
+    let ended = shell.run(&[&["--keep-going"], &args[..]].concat());
+    assert_eq!(ended.stdout, "{\"x\":1}\n{\"x\":4}\n");
+    assert_eq!(ended.code, 1);
+    for part in [
+        "`SELEC` does not begin a statement",
+        "CREATE FOO is not supported",
+    ] {
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn standard_output_can_be_copied_to_whatever_it_is() {
+    let shell = Shell::new();
+    let copy = "tidegate -c \"COPY (SELECT 1 AS a) TO '/dev/stdout' (FORMAT csv)\"";
+    let ended = shell.script(&format!("{copy} | cat; {copy} > file; cat file"));
+    assert_eq!(ended.stdout, "a\n1\na\n1\n", "{}", ended.stderr);
+    let ended = shell.script("tidegate -F csv -o /dev/stdout -c 'SELECT 2 AS b' | cat");
+    assert_eq!(ended.stdout, "b\n2\n", "{}", ended.stderr);
+    let closed = copy.replace("tidegate", "tidegate --allow-path .");
+    let ended = shell.script(&format!("{closed} | cat"));
+    assert_eq!(ended.stdout, "a\n1\n", "{}", ended.stderr);
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let shell = Shell::new();
     let line = "{ tidegate -c 'SELECT value FROM generate_series(1, 1000000)'; echo $? >code; } | head -n 2";
@@ -128,6 +159,95 @@ fn signals_interrupt_a_query_and_take_away_what_it_wrote() {
         child.stderr.unwrap().read_to_string(&mut stderr).unwrap();
         assert_eq!(stderr, "error: interrupted\n");
         assert_eq!(shell.names(), Vec::<String>::new(), "{signal}");
+    }
+}
+
+/// How long a process may take to end that has nothing to tidy up; much for a machine that is busy.
+const AT_ONCE: Duration = Duration::from_millis(1500);
+
+#[test]
+fn a_signal_ends_at_once_what_waits_for_input_or_output() {
+    let shell = Shell::new();
+    assert_eq!(shell.script("mkfifo in.csv").code, 0);
+    let has_thread = |child: &std::process::Child, name: &str| {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id()));
+        let mut names = tasks
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|task| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default());
+        names.any(|found| found.trim() == name)
+    };
+    // Statements that do not come, rows that do not come, and rows that nobody takes.
+    let waits: [(&[&str], &str); 3] = [
+        (&[], "signals"),
+        (&["-c", "SELECT * FROM 'in.csv'"], "tidegate-cpu"),
+        (
+            &["-c", "SELECT value FROM generate_series(1, 1000000000)"],
+            "stdout",
+        ),
+    ];
+    for (args, thread) in waits {
+        for signal in ["INT", "TERM"] {
+            let mut child = shell
+                .command()
+                .args(args)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            wait_until(|| has_thread(&child, thread));
+            let started = Instant::now();
+            assert_eq!(
+                shell.script(&format!("kill -{signal} {}", child.id())).code,
+                0
+            );
+            let (input, output) = (child.stdin.take(), child.stdout.take());
+            let status = child.wait().unwrap();
+            assert_eq!(status.code(), Some(130), "{args:?} {signal}");
+            let elapsed = started.elapsed();
+            assert!(elapsed < AT_ONCE, "{args:?} {signal}: {elapsed:?}");
+            drop((input, output));
+        }
+    }
+}
+
+#[test]
+fn a_partitioned_write_and_a_summary_stop_soon_and_leave_nothing() {
+    let shell = Shell::new();
+    let rows = "SELECT value AS v, value % 300 AS k, md5(CAST(value AS VARCHAR)) AS s \
+        FROM generate_series(1, 300000)";
+    let made = shell.run(&["-c", &format!("COPY ({rows}) TO 'in.parquet'")]);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    let many = format!("FROM read_parquet([{}])", ["'in.parquet'"; 100].join(", "));
+    let copy =
+        format!("COPY ({many}) TO 'out/' (FORMAT parquet, PARTITION_BY (k), MAX_OPEN_FILES 8)");
+    for (sql, staged) in [(copy, true), (format!("SUMMARIZE {many}"), false)] {
+        let mut child = shell
+            .command()
+            .args(["-c", &sql])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let begun = Instant::now();
+        wait_until(|| match staged {
+            true => shell.names().iter().any(|name| name.starts_with('.')),
+            false => begun.elapsed() > Duration::from_millis(500),
+        });
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "it ended too soon: {sql}"
+        );
+        let started = Instant::now();
+        assert_eq!(shell.script(&format!("kill -INT {}", child.id())).code, 0);
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{sql}");
+        assert!(
+            started.elapsed() < AT_ONCE,
+            "{sql}: {:?}",
+            started.elapsed()
+        );
+        assert_eq!(shell.names(), ["in.parquet"], "{sql}");
     }
 }
 

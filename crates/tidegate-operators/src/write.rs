@@ -9,7 +9,7 @@ pub use encode::{Encoder, check_schema, encoder};
 pub use error::{Error, Result};
 pub use exec::WriteExec;
 pub use format::{
-    ArrowOptions, Compression, CsvOptions, JsonOptions, JsonShape, ParquetCompression,
+    ArrowOptions, Compression, CsvOptions, CsvTable, JsonOptions, JsonShape, ParquetCompression,
     ParquetOptions, ParquetStatistics, WriteFormat,
 };
 pub use spec::{Layout, Request, Value, WriteMode, WriteSpec};
@@ -18,6 +18,7 @@ mod arrow_file;
 mod compress;
 mod csv;
 mod csv_cell;
+mod csv_table;
 mod destination;
 mod encode;
 mod error;

@@ -133,7 +133,7 @@ struct NodeCodec {
 #[derive(Serialize, Deserialize)]
 enum Node {
     SpillScope(SpillScope),
-    Write(WriteSpec),
+    Write(Box<WriteSpec>),
 }
 
 impl NodeCodec {
@@ -171,7 +171,7 @@ impl PhysicalExtensionCodec for NodeCodec {
                 Ok(Arc::new(SpillScopeExec::new(Arc::clone(input), scope)))
             }
             (Node::Write(spec), [input]) => {
-                Ok(Arc::new(WriteExec::try_new(Arc::clone(input), spec)?))
+                Ok(Arc::new(WriteExec::try_new(Arc::clone(input), *spec)?))
             }
             _ => Err(internal_datafusion_err!(
                 "an operator with the wrong number of inputs"
@@ -188,7 +188,7 @@ impl PhysicalExtensionCodec for NodeCodec {
         let own = if let Some(scope) = node.downcast_ref::<SpillScopeExec>() {
             Node::SpillScope(scope.scope())
         } else if let Some(write) = node.downcast_ref::<WriteExec>() {
-            Node::Write(write.spec().clone())
+            Node::Write(Box::new(write.spec().clone()))
         } else if operators::try_encode(&node, buf, self, converter)? {
             return Ok(());
         } else {

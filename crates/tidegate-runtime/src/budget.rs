@@ -20,6 +20,13 @@ pub fn memory_available() -> u64 {
         .fold(machine, u64::min)
 }
 
+/// Files that writes may have open: half of what the system lets this process, so that reading,
+/// spilling and the rest of the program can open theirs.
+pub fn open_files() -> u64 {
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    open_files_limit(&limits).map_or(u64::MAX, |limit| limit / 2)
+}
+
 /// The default memory limit in bytes.
 pub fn memory_default() -> u64 {
     (memory_available() as f64 * MEMORY_SHARE_DEFAULT) as u64
@@ -38,6 +45,14 @@ pub fn disk_default(directory: &Path) -> u64 {
             None => return 0,
         }
     }
+}
+
+/// The soft limit in a text such as `Max open files   1024   524288   files`; none without one.
+fn open_files_limit(limits: &str) -> Option<u64> {
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 fn meminfo_total(text: &str) -> Option<u64> {
@@ -95,6 +110,17 @@ mod tests {
         fs::create_dir_all(&leaf).unwrap();
         fs::write(leaf.join("memory.limit_in_bytes"), "500").unwrap();
         assert_eq!(cgroup_limits("5:cpu,memory:/x\n", root.path()), vec![500]);
+    }
+
+    #[test]
+    fn the_soft_limit_of_open_files_is_found() {
+        let text = "Limit  Soft Limit  Hard Limit  Units\nMax open files  64  524288  files\n";
+        assert_eq!(open_files_limit(text), Some(64));
+        assert_eq!(
+            open_files_limit("Max open files  unlimited  unlimited"),
+            None
+        );
+        assert!(open_files() > 0);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::convert;
 use crate::error::{Error, ErrorKind, Result};
 use crate::information;
 use crate::planner::{self, Planner};
+use crate::private;
 use crate::query::{BatchStream, Query, QueryKind, QueryState, Start};
 use crate::running;
 use crate::session::Session;
@@ -275,6 +276,9 @@ fn dropped(session: &Session, drop: &sql::Drop) -> Result<()> {
             );
         }
         catalog.deregister(&found.name).map_err(place)?;
+        if let Named::Files { path, .. } = &found.named {
+            private::remove(session, path);
+        }
     }
     Ok(())
 }

@@ -220,9 +220,13 @@ pub(crate) fn from_write(error: &write::Error) -> Error {
         )
         .with_hint("formats are parquet, csv, tsv, json, ndjson and arrow"),
         Write::Target { .. } => usage("target", error.to_string()),
+        Write::TwoModes { .. } => usage("invalid_option", error.to_string()),
+        Write::Dialect { .. } => Error::new(ErrorKind::Sql, "unsupported", error.to_string()),
         Write::Column { .. } => Error::new(ErrorKind::Sql, "unsupported", error.to_string()),
         Write::Partition { .. } => Error::new(ErrorKind::Sql, "partition", error.to_string()),
         Write::Staged(checkpoint::Error::Exists { .. }) => usage("exists", error.to_string()),
+        Write::TempLimit { .. } => Error::new(ErrorKind::Limit, "resources", error.to_string())
+            .with_hint("start with a larger `--temp-limit`, or give the table a LOCATION"),
         error if error.is_storage_full() => {
             Error::new(ErrorKind::Limit, "disk_full", error.to_string())
         }

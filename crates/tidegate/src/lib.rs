@@ -24,6 +24,7 @@ mod information;
 mod inspect;
 mod notice;
 mod planner;
+mod private;
 mod progress;
 mod query;
 mod running;

@@ -2,9 +2,11 @@
 
 mod builder;
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -14,12 +16,12 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use object_store::ObjectStore;
 use parking_lot::{Mutex, RwLock};
 use tidegate_catalog::{Catalog, Existing, Named, Place};
-use tidegate_checkpoint::temp::TempRoot;
+use tidegate_checkpoint::temp::{Reservation, TempRoot};
 use tidegate_operators::rejects::{Limits, RejectLog};
 use tidegate_operators::source::ScanAccess;
 use tidegate_plan::sql::{self, Parsed};
 use tidegate_plan::{PlanSettings, Registry, session_state};
-use tidegate_runtime::CpuPool;
+use tidegate_runtime::{CpuPool, budget};
 
 use crate::Value;
 use crate::commands;
@@ -33,6 +35,14 @@ use crate::settings::{Origin, SettingRow, Settings};
 use crate::write::OutputFile;
 
 pub use builder::{Clock, SessionBuilder};
+
+/// The part of its memory, as one in so many, that a partition of a sort keeps back for merging.
+const SORT_RESERVE_SHARE: u64 = 8;
+/// It never keeps back more bytes than this.
+const SORT_RESERVE_MAX: u64 = 10 << 20;
+
+/// How long the end of a session waits for its threads, if they hold no staged file.
+const THREADS_WAIT: Duration = Duration::from_millis(100);
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +67,8 @@ pub struct TableInfo {
 /// What the clones of a session share.
 pub(crate) struct Inner {
     pub(crate) settings: RwLock<Settings>,
+    /// The settings that the session started with: what RESET goes back to.
+    initial: Settings,
     pub(crate) catalog: Catalog,
     pub(crate) runtime: Arc<RuntimeEnv>,
     pub(crate) temp: Arc<TempRoot>,
@@ -65,6 +77,8 @@ pub(crate) struct Inner {
     pub(crate) place: Place,
     /// Tables that CREATE TABLE AS made in the private directory.
     pub(crate) tables_made: AtomicUsize,
+    /// What these tables take of the temporary space, by directory.
+    pub(crate) tables_held: Mutex<HashMap<PathBuf, Reservation>>,
     registry: RwLock<Registry>,
     parameters: RwLock<sql::Parameters>,
     rejects: Mutex<Arc<RejectLog>>,
@@ -110,6 +124,17 @@ impl Session {
         Ok(Script { statements })
     }
 
+    /// As [`Session::script`], but a statement that cannot be read is an error in its place, and
+    /// the others can run. The text as a whole must be cut into statements all the same.
+    pub fn script_each(&self, text: &str) -> Result<Vec<Result<Statement>>> {
+        let each = sql::parse_each_within(text, &self.limits()).map_err(convert::from_sql)?;
+        let read = |parsed: sql::Result<Parsed>| match parsed {
+            Ok(parsed) => Ok(Statement::new(parsed)),
+            Err(error) => Err(convert::from_sql(error)),
+        };
+        Ok(each.into_iter().map(read).collect())
+    }
+
     /// Plans a statement of a script.
     pub async fn statement(&self, statement: &Statement) -> Result<Query> {
         self.plan(statement.parsed.clone()).await
@@ -127,19 +152,23 @@ impl Session {
         }
     }
 
-    /// Ends what still runs in this session and all its clones, and waits until the work has let
-    /// go of its staged and temporary files; calls to the system that take longer than `wait` are
-    /// left behind. Call it before the process ends: what is left then, only the next use removes.
+    /// Ends what still runs in this session and all its clones, and waits at most so long until
+    /// the work has let go of its staged and temporary files. Calls to the system that hold none,
+    /// as reading from a pipe that nobody writes to, are left behind. Call it before the process
+    /// ends: what is left then, only the next use removes.
     ///
     /// ```
     /// let session = tidegate::Session::builder().build()?;
     /// session.close(std::time::Duration::from_secs(2));
     /// # Ok::<(), tidegate::Error>(())
     /// ```
-    pub fn close(self, wait: std::time::Duration) {
+    pub fn close(self, wait: Duration) {
+        let started = Instant::now();
         if let Some(pool) = self.inner.pool.get() {
-            pool.stop(wait);
+            pool.stop(wait.min(THREADS_WAIT));
         }
+        tidegate_checkpoint::staged::settle(wait.saturating_sub(started.elapsed()));
+        self.inner.temp.remove();
     }
 
     /// Binds `$name` (and `$1` under the name `1`) for the statements that follow.
@@ -180,10 +209,11 @@ impl Session {
             .set(name, value, Origin::Session)
     }
 
-    /// Puts a setting back to its default, as `RESET name` does.
+    /// Puts a setting back to what it was when the session started, as `RESET name` does.
     pub fn reset(&self, name: &str) -> Result<()> {
         if Settings::definition(name)?.session {
-            return self.inner.settings.write().reset(name);
+            let initial = &self.inner.initial;
+            return self.inner.settings.write().restore(name, initial);
         }
         self.set(name, "")
     }
@@ -229,6 +259,17 @@ impl Session {
         let access = self.inner.catalog.access();
         access.check_write(path).map_err(convert::from_catalog)?;
         OutputFile::create(path)
+    }
+
+    /// Gives a query a name. It is planned where it is used: a mistake in it is an error there.
+    pub fn register_view(&self, name: &str, query: &str) -> Result<()> {
+        let named = Named::View {
+            sql: query.trim().trim_end_matches(';').to_string(),
+        };
+        self.inner
+            .catalog
+            .register(name, named, Existing::Error)
+            .map_err(convert::from_catalog)
     }
 
     /// The tables and views, by name.
@@ -345,16 +386,17 @@ impl Session {
     }
 
     fn parse(&self, text: &str) -> Result<Vec<Parsed>> {
-        let limits = {
-            let settings = self.inner.settings.read();
-            sql::Limits {
-                bytes_max: settings.sql_bytes as usize,
-                tokens_max: settings.sql_tokens_max,
-                nesting_max: settings.sql_nesting_max,
-                subqueries_max: settings.sql_subqueries_max,
-            }
-        };
-        sql::parse_script_within(text, &limits).map_err(convert::from_sql)
+        sql::parse_script_within(text, &self.limits()).map_err(convert::from_sql)
+    }
+
+    fn limits(&self) -> sql::Limits {
+        let settings = self.inner.settings.read();
+        sql::Limits {
+            bytes_max: settings.sql_bytes as usize,
+            tokens_max: settings.sql_tokens_max,
+            nesting_max: settings.sql_nesting_max,
+            subqueries_max: settings.sql_subqueries_max,
+        }
     }
 
     async fn plan(&self, parsed: Parsed) -> Result<Query> {
@@ -395,6 +437,7 @@ impl Session {
             time_zone: settings.time_zone.clone(),
             seed: self.inner.seed,
             user: self.inner.user.clone(),
+            sort_spill_reservation_bytes: self.sort_reserve(&settings, threads),
             ..PlanSettings::at((self.inner.clock)())
         });
         let registry = self.inner.registry.read();
@@ -407,6 +450,18 @@ impl Session {
             parameters: self.inner.parameters.read().clone(),
             rejects: Arc::clone(&self.inner.rejects.lock()),
         })
+    }
+
+    /// What each partition of a sort keeps back to merge what it spilled: not so much that little
+    /// memory has no room for the rows.
+    fn sort_reserve(&self, settings: &Settings, threads: usize) -> usize {
+        let partitions = match settings.partitions {
+            0 => threads,
+            given => given,
+        };
+        let memory = settings.memory_limit.unwrap_or_else(budget::memory_default);
+        let share = memory / (SORT_RESERVE_SHARE * partitions.max(1) as u64);
+        usize::try_from(share.min(SORT_RESERVE_MAX)).unwrap_or(usize::MAX)
     }
 
     /// A fresh log for the rows that a statement rejects; the table `reject_rows` shows it.

@@ -182,6 +182,18 @@ impl Settings {
         Ok(())
     }
 
+    /// Puts a setting back to what it is in other settings, with its origin there.
+    pub(crate) fn restore(&mut self, name: &str, from: &Settings) -> Result<()> {
+        let def = Self::definition(name)?;
+        let value = (def.get)(from);
+        (def.set)(self, &value).map_err(|why| Error::new(ErrorKind::Bug, "bad_default", why))?;
+        match from.origins.get(def.name) {
+            Some(origin) => self.origins.insert(def.name, origin.clone()),
+            None => self.origins.remove(def.name),
+        };
+        Ok(())
+    }
+
     /// The value of a setting as text that [`Settings::set`] takes.
     pub fn get(&self, name: &str) -> Result<String> {
         Ok((Self::definition(name)?.get)(self))

@@ -43,6 +43,11 @@ pub(super) fn start(
             let staging = staging?;
             if let Some(found) = found {
                 let data = staging.data();
+                let ours = vfs.metadata(&data).at("look at", &data)?;
+                if (ours.user, ours.group) != (found.user, found.group) {
+                    // Only root may give files away; others keep their own name on it.
+                    let _ = vfs.set_owner(&data, found.user, found.group);
+                }
                 vfs.set_mode(&data, found.mode)
                     .at("set the permissions of", &data)?;
             }

@@ -148,10 +148,13 @@ impl Staging {
                 check_names_free(vfs, target, files)?;
                 Vec::new()
             }
-            Mode::Overwrite => {
-                target::check_overwrite(vfs, target)?;
-                all_files(vfs, target)?
-            }
+            Mode::Overwrite => match target::content(vfs, target)? {
+                target::Content::Data => {
+                    target::check_overwrite(vfs, target)?;
+                    all_files(vfs, target)?
+                }
+                target::Content::Nothing | target::Content::OnlyOurs => Vec::new(),
+            },
         };
         let intent = Intent::new(files.to_vec(), remove);
         intent.write_draft(vfs, &self.dir)?;
@@ -298,7 +301,8 @@ pub(super) fn finish(vfs: &dyn Vfs, commit: &Path, lock: Lock) -> Result<()> {
 fn all_files(vfs: &dyn Vfs, target: &Path) -> Result<Vec<Removal>> {
     let mut files = Vec::new();
     tree::walk(vfs, target, &mut |path, found| {
-        if path == Path::new(names::INSIDE) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path == Path::new(names::INSIDE) || names::is_beside(&name) {
             return Ok(Descend::No);
         }
         if found.kind != Kind::Directory {

@@ -18,10 +18,24 @@ const FOREIGN_TABLES: [(&str, &str); 3] = [
     ("metadata", "Iceberg"),
 ];
 
-/// Suffixes of what an overwrite may remove.
-const DATA_SUFFIXES: [&str; 21] = [
-    "parquet", "pq", "csv", "tsv", "psv", "txt", "json", "ndjson", "jsonl", "arrow", "arrows",
-    "ipc", "feather", "avro", "orc", "gz", "zst", "bz2", "xz", "crc", "snappy",
+/// Suffixes of what an overwrite may remove. Not `txt`: it may be a table, or the notes beside one.
+const DATA_SUFFIXES: [&str; 14] = [
+    "parquet", "pq", "csv", "tsv", "psv", "json", "ndjson", "jsonl", "arrow", "arrows", "ipc",
+    "feather", "avro", "orc",
+];
+
+/// Suffixes behind those of data.
+const PACKED_SUFFIXES: [&str; 9] = [
+    "gz", "gzip", "zst", "zstd", "bz2", "xz", "lz4", "snappy", "deflate",
+];
+
+/// What writers of other systems leave beside the data they wrote.
+const LEFTOVERS: [&str; 5] = [
+    "_SUCCESS",
+    "_metadata",
+    "_common_metadata",
+    "_committed_",
+    "_started_",
 ];
 
 /// What a directory holds.
@@ -125,9 +139,7 @@ pub(super) fn check_append(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
 /// Spark deletes whatever it finds; DuckDB asks for `OVERWRITE` and then deletes it too. One slip
 /// in a path must not cost a source tree, so what is not data has to be removed by its owner.
 pub(super) fn check_overwrite(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
-    let mut kept = vfs.protected();
-    kept.push(PathBuf::from("/"));
-    if let Some(kept) = kept.iter().find(|kept| kept.starts_with(dir)) {
+    if let Some(kept) = protected(vfs).iter().find(|kept| kept.starts_with(dir)) {
         let is = if kept == dir { "it is" } else { "it holds" };
         return Err(refused(dir, format!("{is} `{}`", kept.display())));
     }
@@ -138,7 +150,8 @@ pub(super) fn check_overwrite(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
             return Ok(Descend::No);
         }
         let allowed = match found.kind {
-            Kind::Directory => !name.starts_with('.'),
+            // Readers skip such directories: what is in there is no data of this table.
+            Kind::Directory => !name.starts_with(['.', '_']),
             Kind::File | Kind::Symlink => is_data(&name),
             Kind::Stream | Kind::Other => false,
         };
@@ -148,6 +161,17 @@ pub(super) fn check_overwrite(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
             Err(not_data(dir, path))
         }
     })
+}
+
+/// Places that are lived in: the directory itself must stay, even when it is empty.
+pub(super) fn must_stay(vfs: &dyn Vfs, dir: &Path) -> bool {
+    protected(vfs).iter().any(|kept| kept.starts_with(dir))
+}
+
+fn protected(vfs: &dyn Vfs) -> Vec<PathBuf> {
+    let mut kept = vfs.protected();
+    kept.push(PathBuf::from("/"));
+    kept
 }
 
 fn not_data(dir: &Path, path: &Path) -> Error {
@@ -160,11 +184,79 @@ fn not_data(dir: &Path, path: &Path) -> Error {
 
 /// Whether a file looks like data, or like what a writer of data leaves beside it.
 fn is_data(name: &str) -> bool {
-    if name.starts_with('_') || name.starts_with("part-") || name == ".DS_Store" {
+    if name == ".DS_Store" || is_leftover(name) {
         return true;
     }
-    let suffix = name
+    // Hadoop keeps a checksum of `a` in `.a.crc`.
+    if let Some(of) = name
+        .strip_prefix('.')
+        .and_then(|rest| rest.strip_suffix(".crc"))
+    {
+        return is_leftover(of) || is_data_file(of);
+    }
+    is_data_file(name)
+}
+
+fn is_leftover(name: &str) -> bool {
+    LEFTOVERS.iter().any(|known| match known.strip_suffix('_') {
+        Some(_) => name
+            .strip_prefix(known)
+            .is_some_and(|id| id.bytes().all(|byte| byte.is_ascii_digit())),
+        None => name == *known,
+    })
+}
+
+fn is_data_file(name: &str) -> bool {
+    if name.starts_with(['.', '_']) {
+        return false;
+    }
+    let low = name.to_ascii_lowercase();
+    let packed = low
         .rsplit_once('.')
-        .map(|(_, suffix)| suffix.to_ascii_lowercase());
-    suffix.is_some_and(|suffix| DATA_SUFFIXES.contains(&suffix.as_str()))
+        .filter(|(_, suffix)| PACKED_SUFFIXES.contains(suffix));
+    let plain = packed.map_or(low.as_str(), |(stem, _)| stem);
+    match plain.rsplit_once('.') {
+        Some((_, suffix)) => DATA_SUFFIXES.contains(&suffix),
+        // `part-00000` of Hadoop.
+        None => plain.starts_with("part-"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_and_what_belongs_to_it_is_told_from_all_else() {
+        for data in [
+            "a.parquet",
+            "A.CSV",
+            "a.csv.gz",
+            "part-00000",
+            "part-00000.gz",
+            "part-0-9.c000.snappy.parquet",
+            "_SUCCESS",
+            "_committed_123",
+            "._SUCCESS.crc",
+            ".part-0.parquet.crc",
+            ".DS_Store",
+        ] {
+            assert!(is_data(data), "{data}");
+        }
+        for other in [
+            "readme.txt",
+            "_notes.md",
+            "_notes.csv",
+            "_committed_by_me",
+            "part-notes.md",
+            "backup.tar.gz",
+            "photo.jpg",
+            "sums.crc",
+            ".hidden.csv",
+            "Makefile",
+            "gz",
+        ] {
+            assert!(!is_data(other), "{other}");
+        }
+    }
 }

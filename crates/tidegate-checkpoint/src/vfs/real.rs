@@ -130,6 +130,10 @@ impl Vfs for RealVfs {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))
     }
 
+    fn set_owner(&self, path: &Path, user: u32, group: u32) -> io::Result<()> {
+        std::os::unix::fs::chown(path, Some(user), Some(group))
+    }
+
     fn check_writable(&self, path: &Path) -> io::Result<()> {
         Ok(rustix::fs::access(path, Access::WRITE_OK)?)
     }

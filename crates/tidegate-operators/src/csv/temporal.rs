@@ -178,6 +178,25 @@ fn zone(bytes: &[u8]) -> Option<i64> {
     (hours <= 18 && minutes <= 59).then_some(sign * (hours * 3600 + minutes * 60))
 }
 
+/// The days since 1970 that a reader finds in a text of the user's format.
+pub(crate) fn days_of(text: &[u8], format: &str) -> Option<i64> {
+    date_by(whole(text), format).map(i64::from)
+}
+
+/// The seconds since 1970 and the nanoseconds that a reader finds in a text of the user's format.
+pub(crate) fn instant_of(text: &[u8], format: &str) -> Option<(i64, i64)> {
+    let stamp = stamp_by(whole(text), format)?;
+    Some((stamp.days * 86_400 + stamp.seconds, stamp.nanoseconds))
+}
+
+fn whole(text: &[u8]) -> Cell<'_> {
+    Cell {
+        data: text,
+        start: 0,
+        end: text.len(),
+    }
+}
+
 /// A date in the user's format.
 #[cold]
 pub(super) fn date_by(cell: Cell<'_>, format: &str) -> Option<i32> {

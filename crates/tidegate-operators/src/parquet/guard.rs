@@ -82,6 +82,7 @@ impl DataSource for GuardedScan {
         let inner = self.inner.open_with_args(args)?;
         let schema = inner.schema();
         Ok(Box::pin(GuardedStream {
+            given: 0,
             inner: Some(inner),
             schema,
             partition,
@@ -195,7 +196,13 @@ impl DataSource for GuardedScan {
     }
 }
 
+/// After so many batches the reader gives way: what consumes them may take long over each, and
+/// only between two polls of its task can a query be stopped.
+const BATCHES_IN_A_ROW: u32 = 4;
+
 struct GuardedStream {
+    /// Batches given since it last gave way.
+    given: u32,
     /// None once it has panicked.
     inner: Option<SendableRecordBatchStream>,
     schema: SchemaRef,
@@ -239,12 +246,23 @@ impl Stream for GuardedStream {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.given >= BATCHES_IN_A_ROW {
+            self.given = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let Some(inner) = self.inner.as_mut() else {
             return Poll::Ready(None);
         };
         match catch(|| inner.as_mut().poll_next(cx)) {
             Some(Poll::Ready(Some(Err(error)))) => Poll::Ready(Some(Err(self.name_file(error)))),
-            Some(polled) => polled,
+            Some(polled) => {
+                match &polled {
+                    Poll::Ready(_) => self.given += 1,
+                    Poll::Pending => self.given = 0,
+                }
+                polled
+            }
             None => {
                 self.inner = None;
                 Poll::Ready(Some(Err(self.damaged("decoding it failed"))))

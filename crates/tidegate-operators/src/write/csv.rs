@@ -8,9 +8,9 @@ use arrow::datatypes::{DataType, SchemaRef};
 
 use super::compress::Compressor;
 use super::csv_cell::{CellFormat, cell_writer};
-use super::encode::{Encoder, failed, plain_batch};
+use super::encode::{Encoder, column_error, failed, plain_batch};
 use super::error::{Error, Result};
-use super::format::CsvOptions;
+use super::format::{CsvOptions, CsvTable};
 
 const FORMAT: &str = "csv";
 /// Encoded rows are handed on in pieces of about this size.
@@ -30,22 +30,23 @@ pub(super) struct CsvEncoder<W: Write> {
 /// When and how to quote.
 struct Quoting {
     delimiter: u8,
-    quote: u8,
+    quote: Option<u8>,
     escape: u8,
     null: Vec<u8>,
     always: bool,
+    table: Option<CsvTable>,
 }
 
 impl<W: Write> CsvEncoder<W> {
     pub(super) fn new(options: &CsvOptions, schema: SchemaRef, output: W) -> Result<Self> {
-        if options.delimiter == options.quote {
-            return Err(failed(FORMAT, "delimiter and quote are the same"));
-        }
+        check(options)?;
         let output = Compressor::new(options.compression, options.compression_level, output);
         let all = options.force_quote
+            || options.table.is_some()
             || !options.null.is_empty()
             || in_numbers(options.delimiter)
-            || in_numbers(options.quote);
+            || options.delimiter == options.decimal_separator
+            || options.quote.is_some_and(in_numbers);
         let formatted = options.date_format.is_some() || options.timestamp_format.is_some();
         let risky = schema
             .fields()
@@ -59,18 +60,19 @@ impl<W: Write> CsvEncoder<W> {
                 escape: options.escape,
                 null: options.null.clone().into_bytes(),
                 always: options.force_quote,
+                table: options.table.clone(),
             },
             cells: CellFormat::new(options),
             risky: risky.collect(),
-            buffer: Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 4),
+            buffer: Vec::new(),
             header_due: options.header,
             schema,
         })
     }
 
-    fn write_header(&mut self) {
+    fn write_header(&mut self) -> Result<()> {
         if !std::mem::take(&mut self.header_due) {
-            return;
+            return Ok(());
         }
         for (index, field) in self.schema.fields().iter().enumerate() {
             if index > 0 {
@@ -78,9 +80,12 @@ impl<W: Write> CsvEncoder<W> {
             }
             let start = self.buffer.len();
             self.buffer.extend_from_slice(field.name().as_bytes());
-            self.quoting.quote_from(&mut self.buffer, start);
+            let place = Place::of(index, Row::Header);
+            let quoted = self.quoting.quote_from(&mut self.buffer, start, place);
+            quoted.map_err(|why| column_error(field, FORMAT, &why))?;
         }
         self.buffer.push(b'\n');
+        Ok(())
     }
 
     fn send(&mut self) -> Result<()> {
@@ -92,7 +97,7 @@ impl<W: Write> CsvEncoder<W> {
 
 impl<W: Write + Send> Encoder<W> for CsvEncoder<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.write_header();
+        self.write_header()?;
         let batch = plain_batch(batch, &self.schema, FORMAT)?;
         let columns = self.schema.fields().iter().zip(batch.columns());
         let mut cells = columns
@@ -104,6 +109,7 @@ impl<W: Write + Send> Encoder<W> for CsvEncoder<W> {
             .map(|array| array.logical_nulls())
             .collect();
         for row in 0..batch.num_rows() {
+            let row_start = self.buffer.len();
             for (index, cell) in cells.iter_mut().enumerate() {
                 if index > 0 {
                     self.buffer.push(self.quoting.delimiter);
@@ -118,10 +124,13 @@ impl<W: Write + Send> Encoder<W> for CsvEncoder<W> {
                 let start = self.buffer.len();
                 cell(row, &mut self.buffer)?;
                 if self.risky[index] {
-                    self.quoting.quote_from(&mut self.buffer, start);
+                    let place = Place::of(index, Row::Values);
+                    let quoted = self.quoting.quote_from(&mut self.buffer, start, place);
+                    quoted.map_err(|why| column_error(self.schema.field(index), FORMAT, &why))?;
                 }
             }
             self.buffer.push(b'\n');
+            self.quoting.check_length(self.buffer.len() - row_start)?;
             if self.buffer.len() >= CHUNK_BYTES {
                 self.output.write_all(&self.buffer).map_err(io_failed)?;
                 self.buffer.clear();
@@ -144,39 +153,135 @@ impl<W: Write + Send> Encoder<W> for CsvEncoder<W> {
     }
 
     fn finish(mut self: Box<Self>) -> Result<W> {
-        self.write_header();
+        self.write_header()?;
         self.send()?;
         self.output.finish().map_err(io_failed)
     }
 }
 
+/// Where a field stands.
+#[derive(Clone, Copy)]
+struct Place {
+    first: bool,
+    row: Row,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Row {
+    Header,
+    Values,
+}
+
+impl Place {
+    fn of(index: usize, row: Row) -> Self {
+        let first = index == 0;
+        Self { first, row }
+    }
+}
+
 impl Quoting {
-    /// Quotes the field that begins at `start`, if it needs to be.
-    fn quote_from(&self, buffer: &mut Vec<u8>, start: usize) {
+    /// Quotes the field that begins at `start`, if it needs to be; the error is why it cannot.
+    fn quote_from(&self, buffer: &mut Vec<u8>, start: usize, place: Place) -> Result<(), String> {
         let field = &buffer[start..];
-        if !self.always && !self.is_needed(field) {
-            return;
+        if let (Row::Values, Some(table)) = (place.row, &self.table)
+            && table.quoted_nulls
+            && self.is_null(field)
+        {
+            let why = format!("the table would read `{}` as NULL", shown(field));
+            return Err(why);
         }
-        let escaped =
-            |byte: u8| byte == self.quote || (byte == self.escape && self.escape != self.quote);
+        if !self.always && !self.is_needed(field, place) {
+            return Ok(());
+        }
+        let Some(quote) = self.quote else {
+            if !self.is_needed(field, place) {
+                return Ok(());
+            }
+            let why = format!("`{}` needs quotes, and there are none", shown(field));
+            return Err(why);
+        };
+        let escaped = |byte: u8| byte == quote || (byte == self.escape && self.escape != quote);
         let mut quoted = Vec::with_capacity(field.len() + 2);
-        quoted.push(self.quote);
+        quoted.push(quote);
         for byte in field {
             if escaped(*byte) {
                 quoted.push(self.escape);
             }
             quoted.push(*byte);
         }
-        quoted.push(self.quote);
+        quoted.push(quote);
         buffer.truncate(start);
         buffer.extend_from_slice(&quoted);
+        Ok(())
     }
 
-    fn is_needed(&self, field: &[u8]) -> bool {
+    fn is_needed(&self, field: &[u8], place: Place) -> bool {
+        let comment = self.table.as_ref().and_then(|table| table.comment);
+        let looks_like_comment =
+            place.first && comment.is_some_and(|comment| field.first() == Some(&comment));
+        // Without quotes an empty field is an empty text where NULL is written otherwise.
+        let is_empty = field.is_empty() && (self.quote.is_some() || self.null.is_empty());
+        let escape = self.quote.map(|_| self.escape);
+        looks_like_comment
+            || is_empty
+            || self.is_null(field)
+            || memchr::memchr3(self.delimiter, b'\r', b'\n', field).is_some()
+            || self
+                .quote
+                .is_some_and(|byte| memchr::memchr(byte, field).is_some())
+            || escape.is_some_and(|byte| memchr::memchr(byte, field).is_some())
+    }
+
+    /// Whether the bare field stands for NULL.
+    fn is_null(&self, field: &[u8]) -> bool {
         field == self.null
-            || field.is_empty()
-            || memchr::memchr3(self.delimiter, self.quote, b'\n', field).is_some()
-            || memchr::memchr2(b'\r', self.escape, field).is_some()
+            || self
+                .table
+                .as_ref()
+                .is_some_and(|table| table.nulls.iter().any(|null| null.as_bytes() == field))
+    }
+
+    fn check_length(&self, bytes: usize) -> Result<()> {
+        match &self.table {
+            Some(table) if bytes > table.line_bytes_max => {
+                let max = table.line_bytes_max;
+                let why = format!(
+                    "a row has {bytes} bytes, and the table reads at most {max} (`max_line_size`)"
+                );
+                Err(failed(FORMAT, why))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An error when the options say what no reader could tell apart.
+pub(super) fn check(options: &CsvOptions) -> Result<()> {
+    if options.quote == Some(options.delimiter) {
+        return Err(failed(FORMAT, "delimiter and quote are the same"));
+    }
+    let null = options.null.as_bytes();
+    let torn = |byte: u8| byte == options.delimiter || Some(byte) == options.quote;
+    if null
+        .iter()
+        .any(|byte| torn(*byte) || matches!(byte, b'\r' | b'\n'))
+    {
+        return Err(Error::BadOption {
+            name: "null".to_owned(),
+            value: options.null.clone(),
+            expected: "it is a text without delimiter, quote and line end".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// The beginning of a field, for a message.
+fn shown(field: &[u8]) -> String {
+    const LETTERS_MAX: usize = 40;
+    let text = String::from_utf8_lossy(field);
+    match text.char_indices().nth(LETTERS_MAX) {
+        Some((end, _)) => format!("{}…", text[..end].escape_debug()),
+        None => text.escape_debug().to_string(),
     }
 }
 

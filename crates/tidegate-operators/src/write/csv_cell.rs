@@ -17,12 +17,13 @@ use arrow::datatypes::{
 };
 use arrow::json::writer::{EncoderOptions, make_encoder};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use chrono::{DateTime, NaiveDateTime, Offset, TimeZone};
+use chrono::{DateTime, FixedOffset, NaiveDateTime, Offset, TimeZone};
 
 use super::encode::column_error;
 use super::error::{Error, Result};
 use super::format::CsvOptions;
 use super::json;
+use crate::csv::{days_of, instant_of};
 
 const NANOS: i64 = 1_000_000_000;
 const DAY_SECONDS: i64 = 86_400;
@@ -31,11 +32,19 @@ const DAY_SECONDS: i64 = 86_400;
 pub(super) type CellWriter<'a> = Box<dyn FnMut(usize, &mut Vec<u8>) -> Result<()> + 'a>;
 
 /// What can be said about the text of values.
-#[derive(Default)]
 pub(super) struct CellFormat {
     date: Option<String>,
     timestamp: Option<String>,
+    decimal_separator: u8,
+    /// A value whose text in the user's format says something else is an error.
+    exact: bool,
     nested: EncoderOptions,
+}
+
+impl Default for CellFormat {
+    fn default() -> Self {
+        Self::new(&CsvOptions::default())
+    }
 }
 
 impl CellFormat {
@@ -43,6 +52,8 @@ impl CellFormat {
         Self {
             date: options.date_format.clone(),
             timestamp: options.timestamp_format.clone(),
+            decimal_separator: options.decimal_separator,
+            exact: options.table.is_some(),
             nested: json::nested_options(),
         }
     }
@@ -55,6 +66,7 @@ pub(super) fn cell_writer<'a>(
     format: &'a CellFormat,
 ) -> Result<CellWriter<'a>> {
     use DataType as T;
+    let point = format.decimal_separator;
     Ok(match array.data_type() {
         T::Int8 => integers::<Int8Type>(array),
         T::Int16 => integers::<Int16Type>(array),
@@ -66,15 +78,15 @@ pub(super) fn cell_writer<'a>(
         T::UInt64 => integers::<UInt64Type>(array),
         T::Float16 => {
             let values = array.as_primitive::<Float16Type>();
-            Box::new(|row, out| push_float(out, values.value(row).to_f32()))
+            Box::new(move |row, out| push_float(out, values.value(row).to_f32(), point))
         }
         T::Float32 => {
             let values = array.as_primitive::<Float32Type>();
-            Box::new(|row, out| push_float(out, values.value(row)))
+            Box::new(move |row, out| push_float(out, values.value(row), point))
         }
         T::Float64 => {
             let values = array.as_primitive::<Float64Type>();
-            Box::new(|row, out| push_float(out, values.value(row)))
+            Box::new(move |row, out| push_float(out, values.value(row), point))
         }
         T::Boolean => {
             let values = array.as_boolean();
@@ -108,10 +120,10 @@ pub(super) fn cell_writer<'a>(
             let values = array.as_fixed_size_binary();
             Box::new(|row, out| push_binary(out, values.value(row)))
         }
-        T::Decimal32(..) => decimals::<Decimal32Type>(array),
-        T::Decimal64(..) => decimals::<Decimal64Type>(array),
-        T::Decimal128(..) => decimals::<Decimal128Type>(array),
-        T::Decimal256(..) => decimals::<Decimal256Type>(array),
+        T::Decimal32(..) => decimals::<Decimal32Type>(array, point),
+        T::Decimal64(..) => decimals::<Decimal64Type>(array, point),
+        T::Decimal128(..) => decimals::<Decimal128Type>(array, point),
+        T::Decimal256(..) => decimals::<Decimal256Type>(array, point),
         kind if kind.is_nested() => nested(field, array, format)?,
         _ => temporal(field, array, format)?,
     })
@@ -129,9 +141,15 @@ fn temporal<'a>(
             let seconds = |row| i64::from(values.value(row)) * DAY_SECONDS;
             match &format.date {
                 None => Box::new(move |row, out| push_date(out, i64::from(values.value(row)))),
-                Some(text) => {
-                    Box::new(move |row, out| push_formatted(out, field, text, seconds(row), 0))
-                }
+                Some(text) => Box::new(move |row, out| {
+                    let start = out.len();
+                    push_formatted(out, field, text, (seconds(row), 0), None)?;
+                    let says = |written: &[u8]| days_of(written, text);
+                    match format.exact && says(&out[start..]) != Some(values.value(row).into()) {
+                        true => Err(inexact(field, text, &out[start..])),
+                        false => Ok(()),
+                    }
+                }),
             }
         }
         T::Date64 => {
@@ -194,9 +212,23 @@ where
     Box::new(|row, out| write_to(out, format_args!("{}", values.value(row))))
 }
 
-fn decimals<T: DecimalType + ArrowPrimitiveType>(array: &ArrayRef) -> CellWriter<'_> {
+fn decimals<T: DecimalType + ArrowPrimitiveType>(array: &ArrayRef, point: u8) -> CellWriter<'_> {
     let values: &PrimitiveArray<T> = array.as_primitive::<T>();
-    Box::new(|row, out| push(out, values.value_as_string(row).as_bytes()))
+    Box::new(move |row, out| {
+        let start = out.len();
+        push(out, values.value_as_string(row).as_bytes())?;
+        set_point(&mut out[start..], point);
+        Ok(())
+    })
+}
+
+/// Writes a number's point as readers expect it.
+fn set_point(number: &mut [u8], point: u8) {
+    if point != b'.'
+        && let Some(at) = memchr::memchr(b'.', number)
+    {
+        number[at] = point;
+    }
 }
 
 fn times<T: ArrowPrimitiveType>(array: &ArrayRef, nanos_each: i64) -> CellWriter<'_>
@@ -223,9 +255,16 @@ fn timestamps<'a, T: ArrowPrimitiveType<Native = i64>>(
         match &format.timestamp {
             None => push_timestamp(out, value, per_second, offset),
             Some(text) => {
-                let seconds = value.div_euclid(per_second) + offset.unwrap_or(0);
-                let nanos = value.rem_euclid(per_second) * (NANOS / per_second);
-                push_formatted(out, field, text, seconds, nanos)
+                let start = out.len();
+                let instant = (
+                    value.div_euclid(per_second),
+                    value.rem_euclid(per_second) * (NANOS / per_second),
+                );
+                push_formatted(out, field, text, instant, offset)?;
+                match format.exact && instant_of(&out[start..], text) != Some(instant) {
+                    true => Err(inexact(field, text, &out[start..])),
+                    false => Ok(()),
+                }
             }
         }
     })
@@ -255,16 +294,21 @@ fn instant(field: &Field, seconds: i64, nanos: i64) -> Result<NaiveDateTime> {
         .ok_or_else(out_of_range)
 }
 
+/// An instant in the user's format, in the zone that is so many seconds east of Greenwich.
 fn push_formatted(
     out: &mut Vec<u8>,
     field: &Field,
     format: &str,
-    seconds: i64,
-    nanos: i64,
+    (seconds, nanos): (i64, i64),
+    offset: Option<i64>,
 ) -> Result<()> {
     let instant = instant(field, seconds, nanos)?;
+    let zone = offset.and_then(|offset| FixedOffset::east_opt(i32::try_from(offset).ok()?));
     // A format that asks for a zone fails in writing, not in parsing.
-    let written = write!(out, "{}", instant.format(format));
+    let written = match zone {
+        Some(zone) => write!(out, "{}", zone.from_utc_datetime(&instant).format(format)),
+        None => write!(out, "{}", instant.format(format)),
+    };
     written.map_err(|_| {
         column_error(
             field,
@@ -272,6 +316,13 @@ fn push_formatted(
             "the format asks for something the value does not have",
         )
     })
+}
+
+/// A table would read another value from what the format keeps of this one.
+fn inexact(field: &Field, format: &str, written: &[u8]) -> Error {
+    let written = String::from_utf8_lossy(written);
+    let why = format!("the table's format `{format}` does not keep all of a value: `{written}`");
+    column_error(field, "csv", &why)
 }
 
 fn push(out: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
@@ -286,9 +337,10 @@ fn write_to(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) -> Result<()>
     })
 }
 
-fn push_float<F: std::fmt::Debug>(out: &mut Vec<u8>, value: F) -> Result<()> {
+fn push_float<F: std::fmt::Debug>(out: &mut Vec<u8>, value: F, point: u8) -> Result<()> {
     let start = out.len();
     write_to(out, format_args!("{value:?}"))?;
+    set_point(&mut out[start..], point);
     if out[start..].ends_with(b"NaN") {
         out.truncate(start);
         out.extend_from_slice(b"nan");

@@ -29,6 +29,14 @@ pub enum Error {
         /// What would fit.
         expected: String,
     },
+    /// The options name two modes.
+    #[error("a write has one mode, not both `{first}` and `{second}`")]
+    TwoModes {
+        /// The one that was said first.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+    },
     /// The format is neither said nor told by the target's suffix.
     #[error(
         "cannot tell the format of `{target}`; say FORMAT parquet, csv, tsv, json, ndjson or arrow"
@@ -61,6 +69,14 @@ pub enum Error {
         /// The reason.
         why: String,
     },
+    /// The table that files are to be added to expects what is not written.
+    #[error("files with `{said}` are not written: {why}")]
+    Dialect {
+        /// The option of the table, with its value.
+        said: String,
+        /// The reason.
+        why: &'static str,
+    },
     /// A column of PARTITION_BY is not there, or cannot be part of a path.
     #[error("cannot partition by `{column}`: {why}")]
     Partition {
@@ -88,8 +104,16 @@ pub enum Error {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// A temporary table has more bytes than it may.
+    #[error(
+        "the table needs more temporary disk space than is left of its limit, {bytes_max} bytes"
+    )]
+    TempLimit {
+        /// What was left.
+        bytes_max: u64,
+    },
     /// The object store refused.
-    #[error("cannot write `{target}`: {source}")]
+    #[error("cannot write `{target}`: {}", answer(source))]
     Store {
         /// The target.
         target: String,
@@ -105,6 +129,7 @@ impl Error {
     /// Whether the disk, a quota or the limit of temporary space is full.
     pub fn is_storage_full(&self) -> bool {
         match self {
+            Error::TempLimit { .. } => true,
             Error::Staged(error) => error.is_storage_full(),
             Error::Io { source, .. } => matches!(
                 source.kind(),
@@ -115,11 +140,47 @@ impl Error {
     }
 }
 
+/// What a store answered, in a line: its own text has whole documents in it.
+fn answer(error: &object_store::Error) -> String {
+    let text = error.to_string();
+    let inside = |before: &str, after: &str| {
+        let (_, rest) = text.split_once(before)?;
+        rest.split_once(after).map(|(found, _)| found)
+    };
+    let status = inside("status code: ", ": ").map(|status| format!("the store answers {status}"));
+    match (status, inside("<Message>", "</Message>")) {
+        (Some(status), Some(message)) => format!("{status}: {message}"),
+        (Some(status), None) => status,
+        (None, _) => text.lines().next().unwrap_or_default().to_owned(),
+    }
+}
+
 impl From<Error> for DataFusionError {
     fn from(error: Error) -> Self {
         match error {
             Error::Input(error) => error,
             error => DataFusionError::External(Box::new(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_of_a_store_is_one_line() {
+        let check = |text: &str, expect: &str| {
+            let source = object_store::Error::Generic {
+                store: "S3",
+                source: text.into(),
+            };
+            assert_eq!(answer(&source), expect);
+        };
+        check(
+            "Error performing POST x - Server returned non-2xx status code: 404 Not Found: <?xml?>\n<Error><Code>NoSuchBucket</Code><Message>The specified bucket does not exist</Message></Error>",
+            "the store answers 404 Not Found: The specified bucket does not exist",
+        );
+        check("a\nb", "Generic S3 error: a");
     }
 }

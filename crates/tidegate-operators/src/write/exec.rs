@@ -121,7 +121,7 @@ impl DisplayAs for WriteExec {
             spec.format.suffix()
         )?;
         if let Some(mode) = spec.mode {
-            write!(f, ", mode={}", format!("{mode:?}").to_ascii_lowercase())?;
+            write!(f, ", mode={}", mode.name())?;
         }
         if !spec.partition_by.is_empty() {
             write!(f, ", partition_by=[{}]", spec.partition_by.join(", "))?;
@@ -259,6 +259,8 @@ impl WriteExec {
             file_bytes_max: self.spec.file_bytes_max,
             open_files_max: (self.spec.open_files_max / partitions.max(1)).max(1),
             id: destination.id(),
+            bytes_max: self.spec.bytes_max,
+            bytes: AtomicU64::new(0),
             files: AtomicU64::new(0),
         });
         let mut tasks = JoinSet::new();

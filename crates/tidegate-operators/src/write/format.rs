@@ -49,12 +49,14 @@ pub struct CsvOptions {
     pub header: bool,
     /// Between two fields.
     pub delimiter: u8,
-    /// Around fields that need it.
-    pub quote: u8,
+    /// Around fields that need it; without one such a field is an error.
+    pub quote: Option<u8>,
     /// Before a quote inside quotes; when it is the quote itself, quotes are doubled.
     pub escape: u8,
     /// What stands for NULL, unquoted. A text that equals it is quoted.
     pub null: String,
+    /// Between a number's whole and its fraction.
+    pub decimal_separator: u8,
     /// Quote all fields but NULL.
     pub force_quote: bool,
     /// A strftime format for dates; else ISO 8601.
@@ -65,6 +67,23 @@ pub struct CsvOptions {
     pub compression: Compression,
     /// Its level; none is the default of the method.
     pub compression_level: Option<u32>,
+    /// The suffix of the files, when it is not the one that the delimiter suggests.
+    pub suffix: Option<String>,
+    /// How the table reads to which the files are added: every value must come back from it.
+    pub table: Option<CsvTable>,
+}
+
+/// What the reader of a table does beyond what the options of its files say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CsvTable {
+    /// All texts that it takes for NULL.
+    pub nulls: Vec<String>,
+    /// It takes them for NULL in quotes as well.
+    pub quoted_nulls: bool,
+    /// Lines that start with it are left out.
+    pub comment: Option<u8>,
+    /// Bytes that a record may have.
+    pub line_bytes_max: usize,
 }
 
 impl Default for CsvOptions {
@@ -72,14 +91,17 @@ impl Default for CsvOptions {
         Self {
             header: true,
             delimiter: b',',
-            quote: b'"',
+            quote: Some(b'"'),
             escape: b'"',
             null: String::new(),
+            decimal_separator: b'.',
             force_quote: false,
             date_format: None,
             timestamp_format: None,
             compression: Compression::None,
             compression_level: None,
+            suffix: None,
+            table: None,
         }
     }
 }
@@ -192,6 +214,7 @@ impl WriteFormat {
             }),
             "psv" => Self::Csv(CsvOptions {
                 delimiter: b'|',
+                suffix: Some("psv".to_owned()),
                 ..CsvOptions::default()
             }),
             "json" => Self::Json(json(JsonShape::Array)),
@@ -234,6 +257,21 @@ impl WriteFormat {
         }
     }
 
+    /// Rows that are encoded in one go: compression is slow, and a write can be stopped only in
+    /// between.
+    pub(super) fn rows_at_once(&self) -> usize {
+        const COMPRESSED_ROWS: usize = 512;
+        match self {
+            Self::Csv(CsvOptions { compression, .. })
+            | Self::Json(JsonOptions { compression, .. })
+                if *compression != Compression::None =>
+            {
+                COMPRESSED_ROWS
+            }
+            _ => usize::MAX,
+        }
+    }
+
     /// The suffix of its files, without the first dot.
     pub fn suffix(&self) -> String {
         let compression = match self {
@@ -241,11 +279,24 @@ impl WriteFormat {
             Self::Json(options) => options.compression.suffix(),
             Self::Parquet(_) | Self::Arrow(_) => "",
         };
-        format!("{}{compression}", self.name())
+        let own = match self {
+            Self::Csv(options) => options.suffix.as_deref(),
+            Self::Json(_) | Self::Parquet(_) | Self::Arrow(_) => None,
+        };
+        format!("{}{compression}", own.unwrap_or(self.name()))
     }
 }
 
 impl Compression {
+    /// The compression of this name, or of this suffix.
+    pub fn named(name: &str) -> Result<Self> {
+        Self::from_suffix(name).ok_or_else(|| Error::BadOption {
+            name: "compression".to_owned(),
+            value: name.to_owned(),
+            expected: "it is gzip, zstd, bzip2 or xz".to_owned(),
+        })
+    }
+
     pub(super) fn from_suffix(suffix: &str) -> Option<Self> {
         Some(match suffix.to_ascii_lowercase().as_str() {
             "gz" | "gzip" => Self::Gzip,

@@ -23,6 +23,7 @@ const CSV: &[&str] = &[
     "quote",
     "escape",
     "null",
+    "decimal_separator",
     "force_quote",
     "date_format",
     "timestamp_format",
@@ -58,9 +59,10 @@ pub(super) fn set(spec: &mut WriteSpec, name: &str, value: &Value) -> Result<()>
     let key = lower.strip_prefix("format.").unwrap_or(&lower);
     let option = Setting { name: key, value };
     match key {
-        "mode" => spec.mode = Some(WriteMode::named(option.text()?)?),
-        "overwrite" => set_mode(spec, &option, WriteMode::Overwrite)?,
-        "append" => set_mode(spec, &option, WriteMode::Append)?,
+        "mode" => set_mode(spec, WriteMode::named(option.text()?)?)?,
+        "overwrite" if option.boolean()? => set_mode(spec, WriteMode::Overwrite)?,
+        "append" if option.boolean()? => set_mode(spec, WriteMode::Append)?,
+        "overwrite" | "append" => {}
         "partition_by" => spec.partition_by = option.list(),
         "write_partition_columns" => spec.partition_columns_in_files = option.boolean()?,
         "per_thread_output" if option.boolean()? => spec.layout = Layout::Directory,
@@ -98,11 +100,15 @@ fn unknown(format: &WriteFormat, name: &str) -> Error {
     }
 }
 
-fn set_mode(spec: &mut WriteSpec, option: &Setting<'_>, mode: WriteMode) -> Result<()> {
-    if option.boolean()? {
-        spec.mode = Some(mode);
+/// OVERWRITE and APPEND are names of modes: two of them cannot both be meant.
+fn set_mode(spec: &mut WriteSpec, mode: WriteMode) -> Result<()> {
+    match spec.mode.replace(mode) {
+        None => Ok(()),
+        Some(first) => Err(Error::TwoModes {
+            first: first.name(),
+            second: mode.name(),
+        }),
     }
-    Ok(())
 }
 
 fn set_csv(csv: &mut CsvOptions, option: &Setting<'_>) -> Result<bool> {
@@ -111,13 +117,19 @@ fn set_csv(csv: &mut CsvOptions, option: &Setting<'_>) -> Result<bool> {
         "delimiter" | "delim" | "sep" => csv.delimiter = option.byte()?,
         "quote" => {
             // Doubling follows the quote, unless the escape was said.
-            let doubled = csv.escape == csv.quote;
-            csv.quote = option.byte()?;
-            if doubled {
-                csv.escape = csv.quote;
+            let doubled = csv.quote.is_none_or(|quote| csv.escape == quote);
+            csv.quote = option.byte_or_none()?;
+            if let (true, Some(quote)) = (doubled, csv.quote) {
+                csv.escape = quote;
             }
         }
         "escape" => csv.escape = option.byte()?,
+        "decimal_separator" => {
+            csv.decimal_separator = match option.byte()? {
+                byte @ (b'.' | b',') => byte,
+                _ => return Err(option.bad("a point or a comma")),
+            }
+        }
         "null" | "nullstr" | "null_value" | "null_string" => csv.null = option.null_text()?,
         "force_quote" => csv.force_quote = option.force_quote()?,
         "date_format" | "dateformat" => csv.date_format = Some(option.time_format()?),
@@ -282,6 +294,13 @@ impl Setting<'_> {
             "\\t" => Ok(b'\t'),
             text if text.len() == 1 && !matches!(text, "\n" | "\r") => Ok(text.as_bytes()[0]),
             _ => Err(self.bad("one character of ASCII")),
+        }
+    }
+
+    fn byte_or_none(&self) -> Result<Option<u8>> {
+        match self.text()? {
+            "" => Ok(None),
+            _ => self.byte().map(Some),
         }
     }
 

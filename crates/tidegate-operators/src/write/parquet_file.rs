@@ -1,9 +1,11 @@
 //! Parquet: row groups bounded by rows and by bytes.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, IntervalUnit, Schema, SchemaRef};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, FieldRef, Fields, IntervalUnit, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -20,19 +22,32 @@ const BROTLI_LEVEL: u32 = 5;
 
 pub(super) struct ParquetEncoder<W: Write + Send> {
     writer: ArrowWriter<W>,
+    schema: SchemaRef,
+    /// What is not in a type of the format is cast to one.
+    casts: bool,
 }
 
 impl<W: Write + Send> ParquetEncoder<W> {
     pub(super) fn new(options: &ParquetOptions, schema: SchemaRef, output: W) -> Result<Self> {
         let properties = properties(options)?;
-        let writer = ArrowWriter::try_new(output, schema, Some(properties)).map_err(explain)?;
-        Ok(Self { writer })
+        let known = in_known_units(&schema);
+        let casts = known != schema;
+        let writer = ArrowWriter::try_new(output, Arc::clone(&known), Some(properties));
+        Ok(Self {
+            writer: writer.map_err(explain)?,
+            schema: known,
+            casts,
+        })
     }
 }
 
 impl<W: Write + Send> Encoder<W> for ParquetEncoder<W> {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.writer.write(batch).map_err(explain)
+        if !self.casts {
+            return self.writer.write(batch).map_err(explain);
+        }
+        let batch = cast_to(batch, &self.schema)?;
+        self.writer.write(&batch).map_err(explain)
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -67,6 +82,49 @@ pub(super) fn check(options: &ParquetOptions, schema: &Schema) -> Result<()> {
         )),
         None => Ok(()),
     }
+}
+
+/// The schema without units that the format does not have: other programs would see seconds and
+/// the milliseconds of a Date64 as plain numbers.
+fn in_known_units(schema: &SchemaRef) -> SchemaRef {
+    let fields: Fields = schema.fields().iter().map(known_units).collect();
+    match fields == *schema.fields() {
+        true => Arc::clone(schema),
+        false => Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone())),
+    }
+}
+
+fn known_units(field: &FieldRef) -> FieldRef {
+    use DataType as T;
+    let kind = match field.data_type() {
+        T::Timestamp(TimeUnit::Second, zone) => T::Timestamp(TimeUnit::Millisecond, zone.clone()),
+        T::Time32(TimeUnit::Second) => T::Time32(TimeUnit::Millisecond),
+        T::Date64 => T::Timestamp(TimeUnit::Millisecond, None),
+        T::List(inner) => T::List(known_units(inner)),
+        T::LargeList(inner) => T::LargeList(known_units(inner)),
+        T::FixedSizeList(inner, length) => T::FixedSizeList(known_units(inner), *length),
+        T::Struct(fields) => T::Struct(fields.iter().map(known_units).collect()),
+        T::Map(entries, sorted) => T::Map(known_units(entries), *sorted),
+        _ => return Arc::clone(field),
+    };
+    match kind == *field.data_type() {
+        true => Arc::clone(field),
+        false => Arc::new(field.as_ref().clone().with_data_type(kind)),
+    }
+}
+
+/// The batch in the types of `schema`; a value that does not fit is an error.
+fn cast_to(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let exact = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns = columns
+        .map(|(column, field)| cast_with_options(column, field.data_type(), &exact))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| failed(FORMAT, error))?;
+    RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| failed(FORMAT, error))
 }
 
 fn is_known(kind: &DataType) -> bool {

@@ -45,6 +45,16 @@ impl WriteMode {
         }
     }
 
+    /// Its name in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Overwrite => "overwrite",
+            Self::Append => "append",
+            Self::Ignore => "ignore",
+        }
+    }
+
     /// The mode of this name.
     pub fn named(name: &str) -> Result<Self> {
         Ok(match name.to_ascii_lowercase().as_str() {
@@ -83,10 +93,15 @@ pub struct Request {
     pub target: String,
     /// The format's name; else the suffix tells.
     pub format: Option<String>,
+    /// The format with its options, when it is that of files which are there: the name and the
+    /// suffix are not looked at.
+    pub like: Option<WriteFormat>,
     /// The mode's name.
     pub mode: Option<String>,
     /// Columns whose values become directories.
     pub partition_by: Vec<String>,
+    /// Files open at the same time at most, unless an option says it.
+    pub open_files_max: Option<usize>,
     /// All other options, names in any case.
     pub options: Vec<(String, Value)>,
 }
@@ -123,6 +138,8 @@ pub struct WriteSpec {
     pub partition_columns_in_files: bool,
     /// A file larger than this is ended and another begun.
     pub file_bytes_max: Option<u64>,
+    /// Bytes of all files at most; more is an error.
+    pub bytes_max: Option<u64>,
     /// Files that are open at the same time at most; with more partitions the one that was not
     /// written to for longest is ended.
     pub open_files_max: usize,
@@ -143,10 +160,13 @@ impl WriteSpec {
         if target.is_empty() {
             return Err(target_error(target, "it is empty"));
         }
-        let format = match &request.format {
+        let format = match (&request.like, &request.format) {
+            (Some(format), _) => format.clone(),
             // `a.csv.gz` with FORMAT csv keeps the compression of its suffix.
-            Some(name) => same_format(WriteFormat::named(name)?, WriteFormat::from_path(target)),
-            None => WriteFormat::from_path(target).ok_or_else(|| Error::NoFormat {
+            (None, Some(name)) => {
+                same_format(WriteFormat::named(name)?, WriteFormat::from_path(target))
+            }
+            (None, None) => WriteFormat::from_path(target).ok_or_else(|| Error::NoFormat {
                 target: target.to_owned(),
             })?,
         };
@@ -158,10 +178,14 @@ impl WriteSpec {
             partition_by: request.partition_by.clone(),
             partition_columns_in_files: false,
             file_bytes_max: None,
-            open_files_max: OPEN_FILES_MAX,
+            bytes_max: None,
+            open_files_max: request.open_files_max.unwrap_or(OPEN_FILES_MAX),
         };
         for (name, value) in &request.options {
             options::set(&mut spec, name, value)?;
+        }
+        if let WriteFormat::Csv(csv) = &spec.format {
+            super::csv::check(csv)?;
         }
         if target.ends_with('/') || !spec.partition_by.is_empty() || spec.file_bytes_max.is_some() {
             spec.layout = Layout::Directory;

@@ -13,12 +13,17 @@ use futures::StreamExt;
 
 use super::destination::{Maker, OpenFile, Shape};
 use super::encode::{Encoder, encoder};
-use super::error::Result;
+use super::error::{Error, Result};
 use super::format::WriteFormat;
 use super::hive::{Partitioning, Splitter};
 
 /// Encoded bytes are handed to the file in pieces of about this size.
 const CHUNK_BYTES: usize = 1 << 20;
+/// After so many directories of a batch the task counts its memory and gives way: it can be stopped
+/// only in between.
+const DIRS_IN_A_ROW: usize = 32;
+/// What an encoder takes for each column of its schema beside what it says that it keeps, about.
+const COLUMN_BYTES: usize = 64 << 10;
 
 /// What all tasks of a write share.
 #[derive(Debug)]
@@ -34,7 +39,21 @@ pub(super) struct Plan {
     pub(super) open_files_max: usize,
     /// In the names of files; no other write has it.
     pub(super) id: String,
+    /// Of all files of all tasks.
+    pub(super) bytes_max: Option<u64>,
+    pub(super) bytes: AtomicU64,
     pub(super) files: AtomicU64,
+}
+
+impl Plan {
+    /// Counts bytes that are about to be written.
+    fn count(&self, bytes: usize) -> Result<()> {
+        let before = self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        match self.bytes_max {
+            Some(max) if before + bytes as u64 > max => Err(Error::TempLimit { bytes_max: max }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What a task counts.
@@ -50,7 +69,11 @@ pub(super) struct Task {
     partition: usize,
     splitter: Option<Splitter>,
     /// By directory; a write without directories has the one of number 0.
-    open: HashMap<usize, Part>,
+    parts: HashMap<usize, Part>,
+    /// Of these the ones whose file is open.
+    files_open: usize,
+    /// What they take of the memory.
+    parts_bytes: usize,
     begun: usize,
     /// Counts batches, to tell which file was not written to for longest.
     clock: u64,
@@ -59,11 +82,14 @@ pub(super) struct Task {
     memory: MemoryReservation,
 }
 
-/// A file with its encoder.
+/// An encoder with its file. Of many directories each has little to write yet: a file is opened
+/// when there is a chunk for it, so that a directory gets few files and few are open.
 struct Part {
     encoder: Box<dyn Encoder<Vec<u8>>>,
-    file: OpenFile,
+    file: Option<OpenFile>,
     bytes: u64,
+    /// Its share of the memory of the task.
+    counted: usize,
     used_at: u64,
 }
 
@@ -79,12 +105,15 @@ impl Task {
             true => None,
             false => Some(Splitter::new(plan.partitioning.clone(), schema)?),
         };
-        let (open, begun, clock, rows) = (HashMap::new(), 0, 0, 0);
+        let (parts, files_open, parts_bytes) = (HashMap::new(), 0, 0);
+        let (begun, clock, rows) = (0, 0, 0);
         Ok(Self {
             plan,
             partition,
             splitter,
-            open,
+            parts,
+            files_open,
+            parts_bytes,
             begun,
             clock,
             rows,
@@ -99,10 +128,11 @@ impl Task {
             let batch = batch?;
             if batch.num_rows() > 0 {
                 self.write(batch).await?;
+                tokio::task::yield_now().await;
             }
         }
-        if self.plan.shape == Shape::File && self.open.is_empty() {
-            self.open_part(0).await?;
+        if self.plan.shape == Shape::File && self.parts.is_empty() {
+            self.begin(0)?;
         }
         self.finish_all().await?;
         Ok(self.rows)
@@ -110,7 +140,7 @@ impl Task {
 
     /// Writes one file without rows, so that a directory tells its columns.
     pub(super) async fn write_empty(mut self) -> Result<()> {
-        self.open_part(0).await?;
+        self.begin(0)?;
         self.finish_all().await
     }
 
@@ -119,9 +149,16 @@ impl Task {
         self.rows += batch.num_rows() as u64;
         self.counts.rows.add(batch.num_rows());
         match &mut self.splitter {
-            None => self.write_to(0, &batch).await?,
+            None => {
+                self.write_to(0, &batch).await?;
+                self.open(0).await?;
+            }
             Some(splitter) => {
-                for (dir, rows) in splitter.split(&batch)? {
+                for (nth, (dir, rows)) in splitter.split(&batch)?.into_iter().enumerate() {
+                    if nth % DIRS_IN_A_ROW == DIRS_IN_A_ROW - 1 {
+                        self.account().await?;
+                        tokio::task::yield_now().await;
+                    }
                     self.write_to(dir, &rows).await?;
                 }
             }
@@ -130,16 +167,27 @@ impl Task {
     }
 
     async fn write_to(&mut self, dir: usize, batch: &RecordBatch) -> Result<()> {
-        if !self.open.contains_key(&dir) {
-            self.open_part(dir).await?;
+        if !self.parts.contains_key(&dir) {
+            self.begin(dir)?;
         }
-        let Some(part) = self.open.get_mut(&dir) else {
+        let Some(part) = self.parts.get_mut(&dir) else {
             return Ok(());
         };
         part.used_at = self.clock;
-        part.encoder.write(batch)?;
-        part.send(CHUNK_BYTES, &self.counts).await?;
-        let bytes = part.bytes + part.encoder.output().len() as u64;
+        let rows_max = self.plan.format.rows_at_once();
+        for start in (0..batch.num_rows()).step_by(rows_max) {
+            if start > 0 {
+                tokio::task::yield_now().await;
+            }
+            let rows = rows_max.min(batch.num_rows() - start);
+            part.encoder.write(&batch.slice(start, rows))?;
+        }
+        let waiting = part.encoder.output().len();
+        let bytes = part.bytes + waiting as u64;
+        if waiting >= CHUNK_BYTES {
+            self.send(dir).await?;
+        }
+        self.recount(dir);
         if self.plan.shape == Shape::Directory
             && self.plan.file_bytes_max.is_some_and(|max| bytes >= max)
         {
@@ -148,28 +196,61 @@ impl Task {
         Ok(())
     }
 
-    async fn open_part(&mut self, dir: usize) -> Result<()> {
-        if self.open.len() >= self.plan.open_files_max {
-            let oldest = self.open.iter().min_by_key(|(_, part)| part.used_at);
-            if let Some(oldest) = oldest.map(|(dir, _)| *dir) {
-                self.finish(oldest).await?;
-            }
-        }
+    fn begin(&mut self, dir: usize) -> Result<()> {
         let encoder = encoder(&self.plan.format, Arc::clone(&self.plan.schema), Vec::new())?;
+        let part = Part {
+            encoder,
+            file: None,
+            bytes: 0,
+            counted: 0,
+            used_at: self.clock,
+        };
+        self.parts.insert(dir, part);
+        Ok(())
+    }
+
+    /// Opens the file of a directory; for that the one that was not written to for longest may
+    /// have to end.
+    async fn open(&mut self, dir: usize) -> Result<()> {
+        if self.parts.get(&dir).is_none_or(|part| part.file.is_some()) {
+            return Ok(());
+        }
+        while self.files_open >= self.plan.open_files_max {
+            let open = self.parts.iter().filter(|(_, part)| part.file.is_some());
+            let Some(oldest) = open.min_by_key(|(_, part)| part.used_at) else {
+                break;
+            };
+            let oldest = *oldest.0;
+            self.finish(oldest).await?;
+        }
         let name = self.next_name(dir);
         let file = self.plan.maker.create(name).await?;
         self.plan.files.fetch_add(1, Ordering::Relaxed);
         self.counts.files.add(1);
-        self.open.insert(
-            dir,
-            Part {
-                encoder,
-                file,
-                bytes: 0,
-                used_at: self.clock,
-            },
-        );
+        if let Some(part) = self.parts.get_mut(&dir) {
+            part.file = Some(file);
+            self.files_open += 1;
+        }
         Ok(())
+    }
+
+    /// Hands what is encoded to the file.
+    async fn send(&mut self, dir: usize) -> Result<()> {
+        self.open(dir).await?;
+        let Some(Part {
+            encoder,
+            file: Some(file),
+            bytes,
+            ..
+        }) = self.parts.get_mut(&dir)
+        else {
+            return Ok(());
+        };
+        let encoded = std::mem::take(encoder.output());
+        *bytes += encoded.len() as u64;
+        self.plan.count(encoded.len())?;
+        self.counts.bytes.add(encoded.len());
+        file.write(encoded).await
     }
 
     /// Names sort as partitions do, and within a partition as files were begun.
@@ -184,14 +265,18 @@ impl Task {
     }
 
     async fn finish(&mut self, dir: usize) -> Result<()> {
-        let Some(part) = self.open.remove(&dir) else {
+        // Many small files are finished without ever having been open for long.
+        Box::pin(self.open(dir)).await?;
+        let Some(part) = self.parts.remove(&dir) else {
             return Ok(());
         };
-        part.finish(&self.counts).await
+        self.files_open -= usize::from(part.file.is_some());
+        self.parts_bytes -= part.counted;
+        part.finish(&self.plan, &self.counts).await
     }
 
     async fn finish_all(&mut self) -> Result<()> {
-        let mut dirs: Vec<_> = self.open.keys().copied().collect();
+        let mut dirs: Vec<_> = self.parts.keys().copied().collect();
         dirs.sort_unstable();
         for dir in dirs {
             self.finish(dir).await?;
@@ -199,47 +284,74 @@ impl Task {
         Ok(())
     }
 
-    /// Reports the memory in use; when there is not enough, encoders give up what they keep.
+    /// Counts the memory of a directory's encoder anew.
+    fn recount(&mut self, dir: usize) {
+        let columns = match &self.splitter {
+            // The memory of one encoder is lost in that of the rest.
+            None => 0,
+            Some(_) => self.plan.schema.fields().len(),
+        };
+        if let Some(part) = self.parts.get_mut(&dir) {
+            let bytes = part.bytes_in_memory() + columns * COLUMN_BYTES;
+            self.parts_bytes = self.parts_bytes - part.counted + bytes;
+            part.counted = bytes;
+        }
+    }
+
+    /// Reports the memory in use. When there is not enough, encoders give up what they keep: the
+    /// only one its rows so far, of many the largest end their files.
     async fn account(&mut self) -> Result<()> {
         let bytes = self.bytes_in_memory();
         if self.memory.try_resize(bytes).is_ok() {
             return Ok(());
         }
-        for part in self.open.values_mut() {
-            part.encoder.flush()?;
-            part.send(0, &self.counts).await?;
+        match &self.splitter {
+            None => {
+                if let Some(part) = self.parts.get_mut(&0) {
+                    part.encoder.flush()?;
+                }
+                self.send(0).await?;
+                self.recount(0);
+            }
+            Some(_) => self.finish_largest().await?,
         }
         let bytes = self.bytes_in_memory();
         self.memory.try_resize(bytes)?;
         Ok(())
     }
 
-    fn bytes_in_memory(&mut self) -> usize {
-        let parts: usize = self.open.values_mut().map(Part::bytes_in_memory).sum();
-        parts + self.splitter.as_ref().map_or(0, Splitter::bytes)
+    /// Ends the files that take the most memory until half of it is free.
+    async fn finish_largest(&mut self) -> Result<()> {
+        let bytes_left = self.parts_bytes / 2;
+        let sizes = self.parts.iter().map(|(dir, part)| (part.counted, *dir));
+        let mut sizes: Vec<_> = sizes.collect();
+        sizes.sort_unstable_by(|one, other| other.cmp(one));
+        for (_, dir) in sizes {
+            if self.parts_bytes <= bytes_left {
+                break;
+            }
+            self.finish(dir).await?;
+        }
+        Ok(())
+    }
+
+    fn bytes_in_memory(&self) -> usize {
+        self.parts_bytes + self.splitter.as_ref().map_or(0, Splitter::bytes)
     }
 }
 
 impl Part {
-    /// Hands encoded bytes to the file when there are at least `bytes_min`.
-    async fn send(&mut self, bytes_min: usize, counts: &Counts) -> Result<()> {
-        let output = self.encoder.output();
-        if output.is_empty() || output.len() < bytes_min {
-            return Ok(());
-        }
-        let bytes = std::mem::take(output);
-        self.bytes += bytes.len() as u64;
-        counts.bytes.add(bytes.len());
-        self.file.write(bytes).await
-    }
-
-    async fn finish(mut self, counts: &Counts) -> Result<()> {
+    async fn finish(self, plan: &Plan, counts: &Counts) -> Result<()> {
         let rest = self.encoder.finish()?;
+        let Some(mut file) = self.file else {
+            return Ok(());
+        };
         if !rest.is_empty() {
+            plan.count(rest.len())?;
             counts.bytes.add(rest.len());
-            self.file.write(rest).await?;
+            file.write(rest).await?;
         }
-        self.file.finish().await
+        file.finish().await
     }
 
     fn bytes_in_memory(&mut self) -> usize {

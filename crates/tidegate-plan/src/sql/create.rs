@@ -149,6 +149,7 @@ impl Reader<'_> {
             columns,
             location: clauses.location.take(),
             format: clauses.format.take(),
+            mode: clauses.mode.take(),
             partition_by: clauses.partition_names(),
             options: clauses.options,
             query,
@@ -163,6 +164,14 @@ impl Reader<'_> {
     ) -> Result<CreateExternalTable> {
         let columns = self.column_definitions()?;
         let mut clauses = self.clauses()?;
+        let is_mode = |option: &&Argument| option.name.as_deref() == Some("mode");
+        if let Some(mode) = clauses.options.iter().find(is_mode) {
+            return Err(Error::new(
+                Code::UnknownOption,
+                "`mode` says how files are written, and this table only reads them",
+            )
+            .at(mode.span.clone()));
+        }
         take_option(&mut clauses)?;
         let Some(location) = clauses.location else {
             return Err(self.unexpected("LOCATION '…'"));
@@ -179,7 +188,7 @@ impl Reader<'_> {
         })
     }
 
-    /// `(a INT NOT NULL, b TEXT)` if it is there.
+    /// `(a INT, b TEXT)` if it is there.
     fn column_definitions(&mut self) -> Result<Vec<Column>> {
         let mut columns = Vec::new();
         if !self.parser.consume_token(&Token::LParen) {
@@ -190,17 +199,8 @@ impl Reader<'_> {
             let Some(data_type) = data_type else {
                 return Err(self.unexpected("a type"));
             };
-            let mut nullable = true;
-            if self.parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {
-                nullable = false;
-            } else {
-                let _ = self.parser.parse_keyword(Keyword::NULL);
-            }
-            columns.push(Column {
-                name,
-                data_type,
-                nullable,
-            });
+            self.refuse_not_null()?;
+            columns.push(Column { name, data_type });
             if self.parser.consume_token(&Token::RParen) {
                 return Ok(columns);
             }
@@ -226,6 +226,21 @@ impl Reader<'_> {
                 );
             }
         }
+    }
+
+    /// Files come from anywhere: a table over them cannot promise that they hold no NULL.
+    fn refuse_not_null(&mut self) -> Result<()> {
+        let first = self.peek();
+        if !self.parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {
+            let _ = self.parser.parse_keyword(Keyword::NULL);
+            return Ok(());
+        }
+        let last = self.parser.token_at(self.parser.index() - 1).span;
+        Err(
+            Error::unsupported("NOT NULL is not supported in a table over files")
+                .at(self.source.range(first.span.union(&last)))
+                .hint("leave it out: any program may write NULL into the files"),
+        )
     }
 
     /// A name and perhaps a type.

@@ -77,9 +77,7 @@ impl Translator<'_> {
             DataFusionError::ObjectStore(error) => {
                 Error::new(Code::Io, wording::line(&error.to_string()))
             }
-            DataFusionError::IoError(error) => {
-                Error::new(Code::Io, wording::line(&error.to_string()))
-            }
+            DataFusionError::IoError(error) => io(error),
             DataFusionError::SchemaError(error, _) => self.schema(error),
             DataFusionError::ResourcesExhausted(message) => resources(message),
             DataFusionError::External(error) => self.external(error.as_ref()),
@@ -116,7 +114,7 @@ impl Translator<'_> {
             return self.arrow(error);
         }
         match error.downcast_ref::<std::io::Error>() {
-            Some(error) => Error::new(Code::Io, wording::line(&error.to_string())),
+            Some(error) => io(error),
             None => self.text(&error.to_string(), false),
         }
     }
@@ -129,7 +127,7 @@ impl Translator<'_> {
                 wording::bad_value(message)
             }
             ArrowError::ExternalError(error) => self.external(error.as_ref()),
-            ArrowError::IoError(message, _) => Error::new(Code::Io, wording::line(message)),
+            ArrowError::IoError(_, error) => io(error),
             ArrowError::MemoryError(message) => resources(message),
             ArrowError::InvalidArgumentError(message) | ArrowError::ComputeError(message) => {
                 self.text(message, false)
@@ -320,18 +318,36 @@ pub(crate) fn division_by_zero() -> Error {
         .hint("write x / NULLIF(y, 0) to get NULL instead")
 }
 
+/// What the limit of temporary files says where a query spills; it has no kind of its own.
+const SPILL_LIMIT: &str = "used disk space during the spilling process";
+
+fn io(error: &std::io::Error) -> Error {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let text = error.to_string();
+    if text.contains(SPILL_LIMIT) {
+        return resources(&text);
+    }
+    let code = match error.kind() {
+        StorageFull | QuotaExceeded => Code::Resources,
+        _ => Code::Io,
+    };
+    Error::new(code, wording::line(&text))
+}
+
 fn resources(message: &str) -> Error {
     let disk = message.to_lowercase().contains("disk");
-    let (what, setting) = if disk {
-        ("temporary disk space", "temp_limit")
+    let (what, hint) = if disk {
+        let hint = "start with a larger `--temp-limit`, or read fewer rows or columns";
+        ("temporary disk space", hint)
     } else {
-        ("memory", "memory_limit")
+        let hint = "raise `memory_limit`, or read fewer rows or columns";
+        ("memory", hint)
     };
     Error::new(
         Code::Resources,
         format!("the query needs more {what} than it may use"),
     )
-    .hint(format!("raise `{setting}`, or read fewer rows or columns"))
+    .hint(hint)
 }
 
 /// The text between two marks.

@@ -74,23 +74,33 @@ pub fn parse_script(text: &str) -> Result<Vec<Parsed>> {
 /// Reads a script under other limits than the default ones.
 pub fn parse_script_within(text: &str, limits: &Limits) -> Result<Vec<Parsed>> {
     let (source, pieces) = source::split(text, limits)?;
-    pieces
-        .into_iter()
-        .map(|piece| {
-            let (statement, nesting) =
-                stack::with_room(piece.shape.nesting, piece.shape.links, || {
-                    let work =
-                        std::panic::AssertUnwindSafe(|| parse::statement(&source, &piece, limits));
-                    std::panic::catch_unwind(work).unwrap_or_else(|_| Err(stack::defect()))
-                })
-                .map_err(|error| error.at(piece.span.clone()))?;
-            Ok(Parsed {
-                statement,
-                text: text[piece.span.clone()].to_string(),
-                span: piece.span,
-                source: Arc::clone(&source),
-                nesting,
-            })
-        })
-        .collect()
+    let read = |piece| parsed(&source, piece, text, limits);
+    pieces.into_iter().map(read).collect()
+}
+
+/// As [`parse_script_within`], with an error in the place of each statement that cannot be read.
+pub fn parse_each_within(text: &str, limits: &Limits) -> Result<Vec<Result<Parsed>>> {
+    let (source, pieces) = source::split(text, limits)?;
+    let read = |piece| parsed(&source, piece, text, limits);
+    Ok(pieces.into_iter().map(read).collect())
+}
+
+fn parsed(
+    source: &Arc<Source>,
+    piece: source::Piece,
+    text: &str,
+    limits: &Limits,
+) -> Result<Parsed> {
+    let (statement, nesting) = stack::with_room(piece.shape.nesting, piece.shape.links, || {
+        let work = std::panic::AssertUnwindSafe(|| parse::statement(source, &piece, limits));
+        std::panic::catch_unwind(work).unwrap_or_else(|_| Err(stack::defect()))
+    })
+    .map_err(|error| error.at(piece.span.clone()))?;
+    Ok(Parsed {
+        statement,
+        text: text[piece.span.clone()].to_string(),
+        span: piece.span,
+        source: Arc::clone(source),
+        nesting,
+    })
 }

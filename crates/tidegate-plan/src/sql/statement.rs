@@ -265,6 +265,8 @@ pub struct CreateTableAs {
     pub location: Option<String>,
     /// `STORED AS x`, in lower case.
     pub format: Option<String>,
+    /// What to do when the directory holds data, in lower case.
+    pub mode: Option<String>,
     /// The columns of the sub-directories.
     pub partition_by: Vec<String>,
     /// All other options.
@@ -312,8 +314,6 @@ pub struct Column {
     pub name: String,
     /// Its type.
     pub data_type: DataType,
-    /// False for `NOT NULL`.
-    pub nullable: bool,
 }
 
 /// `CREATE VIEW …`. Keep the text: a view is planned anew where it is used, and handed to

