@@ -26,6 +26,7 @@ mod notice;
 mod planner;
 mod progress;
 mod query;
+mod redact;
 mod running;
 mod script;
 mod session;
@@ -41,6 +42,7 @@ pub use inspect::Report;
 pub use notice::{Notice, NoticeKind};
 pub use progress::Progress;
 pub use query::{Query, QueryHandle, QueryKind, RowStream};
+pub use redact::{masked, redacted};
 pub use script::{Script, Statement};
 pub use session::{Clock, Session, SessionBuilder, TableInfo, TableKind};
 pub use settings::{
