@@ -75,8 +75,8 @@ pub(crate) fn from_datafusion(
     }
 }
 
-/// A mistake of the statement without a place stands at what it speaks of, if that can be told;
-/// for what its data did see [`blamed`].
+/// A mistake of the statement without a place stands at what it speaks of, else at the start
+/// of the statement; for what its data did see [`blamed`].
 pub(crate) fn placed(error: Error, parsed: &Parsed) -> Error {
     let error = without_secrets(error);
     let of_text = matches!(
@@ -91,10 +91,7 @@ pub(crate) fn placed(error: Error, parsed: &Parsed) -> Error {
         _ => None,
     };
     let place = sql::place(parsed, &error.message);
-    Error {
-        span: place.or(target).or_else(|| sql::start(parsed)),
-        ..error
-    }
+    error.with_span(place.or(target).unwrap_or_else(|| sql::start(parsed)))
 }
 
 /// What the data of a statement did stands at the expression that did it, if there is only one

@@ -125,15 +125,19 @@ impl Repl {
                 })
             }
         };
+        let flushed = match &poured {
+            Ok(_) => out.flush(),
+            Err(_) => Ok(()),
+        };
         let paged = out.get_ref().is_paged();
-        let closed = match &poured {
-            Ok(_) => match out.into_inner() {
+        let closed = match (&poured, flushed) {
+            (Ok(_), Ok(())) => match out.into_inner() {
                 Ok(screen) => screen.finish(),
                 Err(error) => Err(error.into_error()),
             },
-            Err(_) => {
+            (_, flushed) => {
                 drop(out);
-                Ok(())
+                flushed
             }
         };
         let drawn = match poured.and_then(|drawn| Ok((drawn, closed.map_err(Failure::stdout)))) {
@@ -178,10 +182,20 @@ impl Repl {
         let shown_max = look.max_rows as u64;
         let cut = rows > shown_max && shown_max > 0;
         let lines = TABLE_LINES + if cut { shown_max + 2 } else { rows } as usize;
-        let fitted = look.width.is_some() && !out.get_ref().pages(lines, look.width.unwrap_or(0));
-        let mut sheet = Sheet::new(&schema, look, self.page_rows(), fitted)?;
+        let paged = out.get_ref().pages(lines, look.width.unwrap_or(0));
+        let fitted = look.width.is_some() && !paged;
+        let rows_max = if paged { self.page_rows() } else { None };
+        let mut sheet = Sheet::new(&schema, look, rows_max, fitted)?;
+        let mut left = false;
         for batch in held.drain(..) {
-            sheet.add(&batch, out)?;
+            match sheet.add(&batch, out) {
+                // Leaving the pager early loses nothing of rows that are kept.
+                Err(Failure::ReaderGone) if paged && !gathered.overflowed() => {
+                    left = true;
+                    break;
+                }
+                added => added?,
+            }
         }
         if gathered.overflowed() {
             while !sheet.is_full() {
@@ -195,17 +209,19 @@ impl Repl {
             }
             running.display.clear();
         }
-        let all = !gathered.overflowed() || running.next().await?.is_none();
+        let all = !gathered.overflowed() || !sheet.is_full();
         drop(running);
         let drawn = Drawn {
             rows,
             last: Some(gathered),
             counted: fitted && cut || !all,
         };
-        match sheet.finish(all.then_some(rows), out) {
-            // Leaving the pager early loses nothing of rows that are kept.
-            Err(Failure::ReaderGone) if out.get_ref().is_paged() => Ok(drawn),
-            finished => finished.map(|()| drawn),
+        match left {
+            true => Ok(drawn),
+            false => match sheet.finish(all.then_some(rows), out) {
+                Err(Failure::ReaderGone) if paged => Ok(drawn),
+                finished => finished.map(|()| drawn),
+            },
         }
     }
 
@@ -459,7 +475,7 @@ impl Sheet {
         let renderer = renderer(&Format::Table, schema, &look).map_err(RenderError::on_stdout)?;
         Ok(Self {
             renderer,
-            room: rows_max.filter(|_| !fitted),
+            room: rows_max,
             shown: 0,
         })
     }

@@ -279,7 +279,7 @@ fn carets_of_commands_stand_under_the_word() {
         assert!(place.is_some(), "{shown}");
     };
     caret_under(".explain select oops from 'zones.csv'", "oops");
-    caret_under("  \\explain   select 1 fro", "fro");
+    caret_under("  \\explain   select 1 one two", "two");
     caret_under(".explain analyze select oops from 'zones.csv'", "oops");
     caret_under(".explain verbose select 1; select oops", "oops");
     let shown = terminal.run(".schema nowhere");
@@ -290,6 +290,7 @@ fn carets_of_commands_stand_under_the_word() {
 fn explain_takes_analyze_and_verbose() {
     let dir = data();
     let terminal = open(dir.path());
+    terminal.run(".pager off");
     let query = "select zone_name from 'zones.csv' where zone_id > 1";
     let shown = terminal.run(&format!(".explain analyze {query}"));
     assert!(shown.contains("stage 0") && shown.contains("ms"), "{shown}");

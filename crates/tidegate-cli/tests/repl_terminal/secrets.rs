@@ -15,7 +15,11 @@ const WITH_SECRETS: &[&str] = &[
 #[test]
 fn errors_do_not_show_them_and_carets_stay() {
     let dir = data();
-    let terminal = open(dir.path());
+    let start = Start {
+        size: (40, 200),
+        ..Start::default()
+    };
+    let terminal = Terminal::open(dir.path(), start);
     for line in WITH_SECRETS {
         let shown = terminal.run(line);
         assert!(shown.contains("error:"), "{shown}");

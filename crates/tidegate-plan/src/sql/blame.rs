@@ -38,6 +38,14 @@ pub fn place(parsed: &Parsed, message: &str) -> Option<Range<usize>> {
         let counts = number.bytes().all(|byte| byte.is_ascii_digit());
         only_place(&parsed.text, number).filter(|_| counts)
     };
+    let condition = || {
+        let places = ["WHERE", "HAVING", "ON"].map(|word| only_place(&parsed.text, word));
+        let mut places = places.into_iter().flatten();
+        let first = places
+            .next()
+            .filter(|_| message.starts_with("the condition "));
+        first.filter(|_| places.next().is_none())
+    };
     let clause = || {
         let words = message.split(|c: char| !c.is_ascii_alphabetic());
         words
@@ -48,6 +56,7 @@ pub fn place(parsed: &Parsed, message: &str) -> Option<Range<usize>> {
     operator(parsed, message)
         .or_else(|| in_backticks().map(within))
         .or_else(|| counted().map(within))
+        .or_else(|| condition().map(within))
         .or_else(|| clause().map(within))
 }
 
@@ -71,20 +80,22 @@ pub fn blame(parsed: &Parsed, message: &str) -> Option<Range<usize>> {
         let (left, sign, right) = operation(message)?;
         only(parsed, |expr| computes(expr, left, sign, right))
     };
-    found.or_else(|| start(parsed))
+    found.or_else(|| is_one_of_several(parsed).then(|| start(parsed)))
 }
 
-/// The first word of a statement that is one of several in its script: which of them failed is
-/// worth knowing, and all that is known.
-pub fn start(parsed: &Parsed) -> Option<Range<usize>> {
-    let rest = parsed.source.text().get(parsed.span.end..)?;
-    let before = parsed.source.text().get(..parsed.span.start)?;
+/// The first word of a statement: for what is wrong with it as a whole.
+pub fn start(parsed: &Parsed) -> Range<usize> {
+    let of_word = |c: char| c.is_alphanumeric() || c == '_';
+    let end = parsed.text.find(|c| !of_word(c));
+    let length = end.unwrap_or(parsed.text.len()).max(1);
+    parsed.span.start..parsed.span.start + length.min(parsed.text.len())
+}
+
+/// Whether a statement is one of several in its script: which of them failed is worth knowing.
+fn is_one_of_several(parsed: &Parsed) -> bool {
+    let text = parsed.source.text();
     let blank = |text: &str| text.chars().all(|c| c.is_whitespace() || c == ';');
-    if blank(before) && blank(rest) {
-        return None;
-    }
-    let end = parsed.text.find(|c: char| !c.is_alphanumeric());
-    Some(parsed.span.start..parsed.span.start + end.unwrap_or(parsed.text.len()).max(1))
+    !blank(&text[..parsed.span.start]) || !blank(&text[parsed.span.end..])
 }
 
 /// Where a word is, if it is there once as a whole word, in any case.

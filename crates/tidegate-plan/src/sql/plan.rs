@@ -62,13 +62,13 @@ pub fn plan(parsed: &Parsed, inputs: &Inputs<'_>) -> Result<LogicalPlan> {
     .map_err(|error| placed(error, parsed))
 }
 
-/// An error without a place stands at what it speaks of, if that can be told.
+/// An error without a place stands at what it speaks of, else at the start of the statement.
 pub(crate) fn placed(error: Error, parsed: &Parsed) -> Error {
     if error.span.is_some() {
         return error;
     }
     let place = blame::place(parsed, &error.message);
-    error.at(place.or_else(|| blame::start(parsed)))
+    error.at(place.unwrap_or_else(|| blame::start(parsed)))
 }
 
 fn statement(statement_: &Statement, parsed: &Parsed, inputs: &Inputs<'_>) -> Result<LogicalPlan> {
