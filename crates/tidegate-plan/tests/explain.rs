@@ -221,11 +221,11 @@ async fn analyze_counts_rows_and_verbose_says_more() {
         serde_json::from_str(&explain_analyze(&graph, false, ExplainFormat::Json)).unwrap();
     assert_eq!(json["stages"][0]["steps"]["measured"]["rows"], 2);
     assert!(
-        "html"
+        "xml"
             .parse::<ExplainFormat>()
             .unwrap_err()
             .to_string()
-            .contains("yet")
+            .contains("graphviz")
     );
 }
 

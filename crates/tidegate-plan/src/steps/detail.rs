@@ -184,10 +184,12 @@ fn projection_detail(projection: &ProjectionExec) -> String {
 }
 
 /// An expression and its name, where that says more. A name that is the expression without its
-/// parentheses says less.
+/// parentheses, or a window without its frame, says less.
 fn named(text: String, name: &str) -> String {
     let name = plain_name(name);
-    if text == name || (resolve::is_computed(&name) && resolve::alike(&text, &name)) {
+    let window = name.ends_with(" over (…)") && text.contains(" over (");
+    let says_less = resolve::is_computed(&name) && (window || resolve::alike(&text, &name));
+    if text == name || says_less && !name.starts_with("__") {
         text
     } else {
         format!("{text} as {name}")

@@ -180,7 +180,9 @@ fn column(text: &str, index: usize) -> Option<Expr> {
 pub(super) fn is_computed(name: &str) -> bool {
     const SIGNS: [char; 9] = ['(', '+', '*', '/', '%', '<', '>', '=', '|'];
     const WORDS: [&str; 4] = [" - ", " AND ", " OR ", "NOT "];
-    name.contains(SIGNS) || WORDS.iter().any(|word| name.contains(word))
+    // What several expressions have in common, computed once.
+    const COMMON: &str = "__common_expr_";
+    name.starts_with(COMMON) || name.contains(SIGNS) || WORDS.iter().any(|word| name.contains(word))
 }
 
 /// Whether two texts are one expression but for parentheses, spaces, case and qualifiers.
@@ -227,7 +229,14 @@ mod tests {
         for name in ["x", "Pickup Time", "a-b", "größe", "x.y"] {
             assert!(!is_computed(name), "{name}");
         }
-        for name in ["x + 1", "sum(x)", "a - b", "NOT a", "a OR b"] {
+        for name in [
+            "x + 1",
+            "sum(x)",
+            "a - b",
+            "NOT a",
+            "a OR b",
+            "__common_expr_1",
+        ] {
             assert!(is_computed(name), "{name}");
         }
     }
