@@ -179,7 +179,8 @@ fn read(from: impl Read, what: &str, settings: &Settings) -> Result<Vec<u8>, Fai
     Ok(bytes)
 }
 
-fn source(name: String, bytes: Vec<u8>) -> Result<Source, Failure> {
+/// A text of SQL out of its bytes.
+pub(crate) fn source(name: String, bytes: Vec<u8>) -> Result<Source, Failure> {
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let message = format!("`{name}` is not UTF-8 at byte {at}");

@@ -118,6 +118,12 @@ impl Console {
         }
     }
 
+    /// The columns of the terminal that standard error is, if it is one.
+    pub(crate) fn stderr_width(&self) -> Option<usize> {
+        let size = rustix::termios::tcgetwinsize(io::stderr()).ok()?;
+        (size.ws_col > 0).then(|| usize::from(size.ws_col))
+    }
+
     /// The columns of the terminal that standard output is, or of standard error if that is one.
     pub(crate) fn width(&self) -> usize {
         let size = rustix::termios::tcgetwinsize(io::stdout())

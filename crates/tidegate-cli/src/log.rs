@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tidegate::arrow::temporal_conversions::timestamp_ms_to_datetime;
+use tidegate::redacted;
 
 use crate::failure::Failure;
-use crate::redact;
 use crate::render::visible;
 
 /// The log file, open for appending.
@@ -30,7 +30,7 @@ impl Log {
 
     /// A statement starts.
     pub(crate) fn started(&self, sql: &str) {
-        self.line("start", &redact::statement(sql.trim()));
+        self.line("start", sql.trim());
     }
 
     /// A statement ended as it should.
@@ -44,11 +44,8 @@ impl Log {
         let millis = elapsed.as_millis();
         match failure {
             Failure::Usage(error) | Failure::Failed(error) => {
-                let message = redact::statement(&error.message);
-                self.line(
-                    "failed",
-                    &format!("after {millis} ms: {}: {message}", error.code),
-                );
+                let (code, message) = (error.code, &error.message);
+                self.line("failed", &format!("after {millis} ms: {code}: {message}"));
             }
             Failure::ReaderGone => self.line("failed", "the reader of the output went away"),
         }
@@ -60,7 +57,7 @@ impl Log {
             "{} {} {event} {}\n",
             now(),
             std::process::id(),
-            visible(text)
+            visible(&redacted(text))
         );
         let _ = (&self.file).write_all(line.as_bytes());
     }

@@ -10,10 +10,10 @@ mod examine;
 mod exit;
 mod failure;
 mod log;
+mod memory;
 mod open;
 mod params;
 mod progress;
-mod redact;
 mod render;
 mod repl;
 mod report;
@@ -43,6 +43,7 @@ const END_WAIT: Duration = Duration::from_secs(2);
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    memory::begin();
     defect::guard(program).into()
 }
 
@@ -137,18 +138,27 @@ fn in_session(typed: Typed, config: &Config, console: Console) -> Result<Exit, F
         .enable_all()
         .build()
         .map_err(|error| Failure::io("cannot start", error))?;
-    let outcome = runtime.block_on(async {
+    let work = async {
         let session = tokio::select! {
             biased;
             _ = shell.signals.wait() => return Err(run::interrupted()),
             session = open::session(&call, config, &shell.console) => session?,
         };
+        memory::let_go_of_code();
         let exit = match &call.task {
             Task::Run(run) => run::run(&session, &shell, run).await,
             Task::Examine(what) => examine::run(&session, &shell, what).await?,
             Task::Repl => repl::run(session.clone(), shell).await,
         };
         Ok((exit, session))
+    };
+    let outcome = runtime.block_on(async {
+        tokio::pin!(work);
+        tokio::select! {
+            biased;
+            outcome = &mut work => outcome,
+            () = memory::settle() => work.await,
+        }
     });
     // A call that hangs, as on a pipe nobody writes to, must not keep the process alive.
     runtime.shutdown_background();

@@ -153,7 +153,7 @@ pub(crate) fn renderer(
         Format::Html => Box::new(html::Html::new(schema, look)),
         Format::Null => Box::new(Null),
         Format::Plan => Box::new(plan::Plan),
-        Format::Data(format) => Box::new(data::Data::new(format, schema)?),
+        Format::Data(format) => Box::new(data::Data::new(format, schema, look)?),
     })
 }
 

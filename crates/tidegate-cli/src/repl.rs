@@ -262,6 +262,15 @@ impl Repl {
             let text = std::mem::take(&mut self.typed);
             return self.edit_text(&text);
         }
+        let line = match bare_word(line) {
+            Some(command) if self.typed.is_empty() => command,
+            Some(command) => {
+                let hint = format!("a statement is being typed; Ctrl-C drops it, then `{command}`");
+                self.shell.console.remark(&hint);
+                line
+            }
+            None => line,
+        };
         let goes_on = !self.typed.is_empty() && !line.contains(';') && !line.contains("*/");
         self.typed.push_str(line);
         self.typed.push('\n');
@@ -295,12 +304,14 @@ impl Repl {
         let count = pieces.len();
         for (at, piece) in pieces.into_iter().enumerate() {
             let outcome = match piece {
-                Piece::Meta(_, line) => Box::pin(self.act(line, depth)).await,
+                Piece::Meta(start, line) => Box::pin(self.act(line, depth))
+                    .await
+                    .map_err(|stop| stop.shifted(start)),
                 Piece::Sql(start, sql) => self
                     .sql(sql)
                     .await
                     .map(|()| Flow::GoOn)
-                    .map_err(|failure| shifted(failure, start)),
+                    .map_err(|failure| Stop::from(failure).shifted(start)),
             };
             match outcome {
                 Ok(Flow::GoOn) => {}
@@ -345,6 +356,17 @@ impl Repl {
     }
 }
 
+/// The command that a line means which is nothing but a word other shells know; `.quit` and its
+/// like inside of a statement included.
+fn bare_word(line: &str) -> Option<&'static str> {
+    let word = line.trim().trim_end_matches(';').trim_end();
+    let known = |words: &[&str]| words.iter().any(|known| known.eq_ignore_ascii_case(word));
+    if known(&["quit", "exit", ".quit", ".exit", "\\q", ".q"]) {
+        return Some(".quit");
+    }
+    known(&["help", ".help", "\\?"]).then_some(".help")
+}
+
 /// An error that the user has been told.
 struct Told;
 
@@ -360,21 +382,23 @@ impl From<Failure> for Stop {
     }
 }
 
+impl Stop {
+    /// The place of an error, counted from the start of the text that the piece stands in.
+    fn shifted(self, by: usize) -> Self {
+        match self {
+            Stop::Failure(Failure::Failed(mut error)) => {
+                error.span = error.span.map(|span| span.start + by..span.end + by);
+                Stop::Failure(Failure::Failed(error))
+            }
+            other => other,
+        }
+    }
+}
+
 /// What the history keeps of a piece.
 fn entry(piece: &Piece<'_>) -> String {
     match *piece {
         Piece::Meta(_, line) => line.to_string(),
         Piece::Sql(_, sql) => sql.to_string(),
     }
-}
-
-/// The place of an error, counted from the start of the text that the statement stands in.
-fn shifted(failure: Failure, by: usize) -> Stop {
-    Stop::Failure(match failure {
-        Failure::Failed(mut error) => {
-            error.span = error.span.map(|span| span.start + by..span.end + by);
-            Failure::Failed(error)
-        }
-        other => other,
-    })
 }

@@ -5,14 +5,16 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde_json::json;
-use tidegate::{Error, ErrorKind, Notice, NoticeKind};
+use tidegate::{Error, ErrorKind, Notice, NoticeKind, masked, redacted};
 
 use crate::console::{Console, ErrorForm, Loudness};
 use crate::failure::Failure;
 use crate::render::visible;
 
-/// The widest line of SQL that is shown around a caret.
+/// The widest line of SQL that is shown around a caret, where no terminal is narrower.
 const SNIPPET_WIDTH: usize = 120;
+/// The narrowest; less would show nothing of the line.
+const SNIPPET_WIDTH_MIN: usize = 20;
 
 /// A text that errors point into: a file, an argument, standard input.
 #[derive(Debug, Clone)]
@@ -34,7 +36,11 @@ pub(crate) fn failure(console: &Console, failure: &Failure, source: Option<&Sour
 /// Writes an error to standard error.
 pub(crate) fn error(console: &Console, error: &Error, source: Option<&Source>) {
     let text = match console.errors {
-        ErrorForm::Text => error_text(error, source, console.stderr_color),
+        ErrorForm::Text => {
+            let width = console.stderr_width().unwrap_or(SNIPPET_WIDTH);
+            let width = width.clamp(SNIPPET_WIDTH_MIN, SNIPPET_WIDTH);
+            error_text(error, source, console.stderr_color, width)
+        }
         ErrorForm::Json => error_json(error, source),
     };
     console.message(&text);
@@ -49,10 +55,13 @@ pub(crate) fn notice(console: &Console, notice: &Notice) {
         NoticeKind::Warning => "warning",
         _ => "note",
     };
-    let message = visible(&notice.message);
+    let message = redacted(&notice.message);
     console.message(&match console.errors {
-        ErrorForm::Text => format!("{}: {message}", paint(word, console.stderr_color)),
-        ErrorForm::Json => json!({ "level": word, "message": notice.message }).to_string(),
+        ErrorForm::Text => {
+            let message = visible(&message);
+            format!("{}: {message}", paint(word, console.stderr_color))
+        }
+        ErrorForm::Json => json!({ "level": word, "message": message }).to_string(),
     });
 }
 
@@ -66,25 +75,34 @@ pub(crate) fn warning(console: &Console, message: &str) {
 }
 
 /// An error as a person reads it, without the last new line.
-pub(crate) fn error_text(error: &Error, source: Option<&Source>, color: bool) -> String {
+pub(crate) fn error_text(
+    error: &Error,
+    source: Option<&Source>,
+    color: bool,
+    width: usize,
+) -> String {
     let renderer = match color {
         true => Renderer::styled(),
         false => Renderer::plain(),
     };
-    let message = visible(&error.message);
+    let message = redacted(&error.message);
+    let message = visible(&message);
     let mut group = Group::with_title(Level::ERROR.primary_title(message.as_ref()));
     let clean;
     if let (Some(source), Some(span)) = (source, &error.span) {
-        clean = printable(&source.text);
+        clean = printable(&masked(&source.text));
         let span = clamp(&clean, span);
         let snippet = Snippet::source(clean.as_str())
             .path(source.name.as_str())
             .annotation(AnnotationKind::Primary.span(span));
         group = group.element(snippet);
     }
-    let text = renderer.term_width(SNIPPET_WIDTH).render(&[group]);
+    let text = renderer.term_width(width).render(&[group]);
     match &error.hint {
-        Some(hint) => format!("{text}\n{}: {}", paint("help", color), visible(hint)),
+        Some(hint) => {
+            let hint = redacted(hint);
+            format!("{text}\n{}: {}", paint("help", color), visible(&hint))
+        }
         None => text,
     }
 }
@@ -98,8 +116,8 @@ fn error_json(error: &Error, source: Option<&Source>) -> String {
         "level": "error",
         "code": error.code,
         "kind": kind_word(error.kind),
-        "message": error.message,
-        "hint": error.hint,
+        "message": redacted(&error.message),
+        "hint": error.hint.as_deref().map(redacted),
         "file": source.map(|source| source.name.as_str()),
         "line": place.map(|(line, _)| line),
         "column": place.map(|(_, column)| column),
@@ -181,7 +199,10 @@ mod tests {
             name: "q.sql".into(),
             text: text.into(),
         };
-        assert_eq!(error_text(&error, Some(&source), false), expect);
+        assert_eq!(
+            error_text(&error, Some(&source), false, SNIPPET_WIDTH),
+            expect
+        );
     }
 
     #[test]
@@ -194,6 +215,33 @@ mod tests {
     }
 
     #[test]
+    fn secrets_are_masked_and_carets_stay() {
+        let sql = "select * from 'https://me:pw@h/a?sig=abc' whre";
+        let start = sql.find("whre").unwrap_or_default();
+        check(
+            sql,
+            start..start + 4,
+            "error: no column `b`\n --> q.sql:1:43\n  |\n1 | select * from 'https://*****@h/a?sig=***' whre\n  |                                           ^^^^\nhelp: did you mean `a`?",
+        );
+    }
+
+    #[test]
+    fn the_excerpt_is_as_wide_as_the_terminal() {
+        let text = format!("select {} b from t", "a, ".repeat(100));
+        let at = text.find(" b ").unwrap() + 1;
+        let error = Error::new(ErrorKind::Sql, "x", "no").with_span(at..at + 1);
+        let source = Source {
+            name: "q.sql".into(),
+            text,
+        };
+        for width in [20, 40, 80] {
+            let text = error_text(&error, Some(&source), false, width);
+            let widest = text.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(width), "{width}: {text}");
+        }
+    }
+
+    #[test]
     fn a_span_outside_of_the_text_is_cut_to_it() {
         let backwards = Range { start: 8, end: 7 };
         for span in [0..100, 100..200, 7..8, backwards] {
@@ -203,7 +251,9 @@ mod tests {
                     name: "-c".into(),
                     text: text.into(),
                 };
-                assert!(!error_text(&error, Some(&source), false).contains('\u{1b}'));
+                assert!(
+                    !error_text(&error, Some(&source), false, SNIPPET_WIDTH).contains('\u{1b}')
+                );
                 assert!(error_json(&error, Some(&source)).starts_with('{'));
             }
         }

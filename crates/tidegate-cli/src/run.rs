@@ -316,6 +316,7 @@ pub(crate) struct Running<'a> {
 impl<'a> Running<'a> {
     /// Starts it.
     pub(crate) async fn start(query: Query, shell: &'a Shell) -> Result<Self, Failure> {
+        crate::memory::let_go_of_code_once();
         let handle = query.handle();
         let mut display = Display::new(&shell.console, handle.clone());
         let stream = tokio::select! {

@@ -1,4 +1,4 @@
-//! `EXPLAIN` and `EXPLAIN ANALYZE`: a stage graph as text or JSON.
+//! `EXPLAIN` and `EXPLAIN ANALYZE`: a stage graph as text, JSON, Graphviz or a page of HTML.
 //!
 //! One readable tree per stage, the last step first:
 //!
@@ -7,6 +7,8 @@
 //! sort by n desc                              about 3 rows
 //! └─ aggregate final by zone: count(*)        about 3 rows; hash(zone) in 2
 //! ```
+
+mod page;
 
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
@@ -27,6 +29,10 @@ pub enum ExplainFormat {
     Text,
     /// For programs.
     Json,
+    /// The language of Graphviz, which draws it.
+    Graphviz,
+    /// A page that stands alone.
+    Html,
 }
 
 impl FromStr for ExplainFormat {
@@ -36,11 +42,10 @@ impl FromStr for ExplainFormat {
         match name.to_ascii_lowercase().as_str() {
             "text" | "tree" | "indent" => Ok(ExplainFormat::Text),
             "json" => Ok(ExplainFormat::Json),
-            "html" | "graphviz" => Err(Error::Unsupported(format!(
-                "EXPLAIN cannot write `{name}` yet; use `text` or `json`"
-            ))),
+            "graphviz" => Ok(ExplainFormat::Graphviz),
+            "html" => Ok(ExplainFormat::Html),
             _ => Err(Error::Unsupported(format!(
-                "EXPLAIN has no format `{name}`; use `text` or `json`"
+                "EXPLAIN has no format `{name}`; use `text`, `json`, `graphviz` or `html`"
             ))),
         }
     }
@@ -57,6 +62,8 @@ pub fn explain(graph: &StageGraph, verbose: bool, format: ExplainFormat) -> Stri
     match format {
         ExplainFormat::Text => text(graph, verbose, false),
         ExplainFormat::Json => to_json(graph, false),
+        ExplainFormat::Graphviz => page::graphviz(graph, false),
+        ExplainFormat::Html => page::html(graph, false),
     }
 }
 
@@ -65,6 +72,8 @@ pub fn explain_analyze(graph: &StageGraph, verbose: bool, format: ExplainFormat)
     match format {
         ExplainFormat::Text => text(graph, verbose, true),
         ExplainFormat::Json => to_json(graph, true),
+        ExplainFormat::Graphviz => page::graphviz(graph, true),
+        ExplainFormat::Html => page::html(graph, true),
     }
 }
 
@@ -100,7 +109,7 @@ fn text(graph: &StageGraph, verbose: bool, analyze: bool) -> String {
 }
 
 fn head(number: usize, stage: &Stage, verbose: bool) -> String {
-    let mut head = format!("stage {number}: {}", stage.output);
+    let mut head = format!("stage {number}: {}", stage.steps.root.output);
     if !stage.inputs.is_empty() {
         let from: Vec<_> = stage
             .inputs
@@ -128,6 +137,27 @@ fn lay_out(
     } else {
         format!(" {}", step.detail)
     };
+    lines.push((
+        format!("{lead}{branch}{}{detail}", step.word),
+        facts(step, verbose, ran),
+    ));
+    let below = match branch {
+        "" => lead.to_string(),
+        "├─ " => format!("{lead}│  "),
+        _ => format!("{lead}   "),
+    };
+    for (number, input) in step.inputs.iter().enumerate() {
+        let branch = if number + 1 == step.inputs.len() {
+            "└─ "
+        } else {
+            "├─ "
+        };
+        lay_out(input, &below, branch, verbose, ran, lines);
+    }
+}
+
+/// What is known of a step besides what it does: what it did, or what it will give.
+fn facts(step: &Step, verbose: bool, ran: Option<&Ran>) -> String {
     let mut facts = match ran {
         Some(ran) => vec![ran.facts(step)],
         None => vec![step.estimate.to_string()],
@@ -144,23 +174,7 @@ fn lay_out(
         facts.push(step.repeats.to_string());
     }
     facts.retain(|fact| !fact.is_empty());
-    lines.push((
-        format!("{lead}{branch}{}{detail}", step.word),
-        facts.join("; "),
-    ));
-    let below = match branch {
-        "" => lead.to_string(),
-        "├─ " => format!("{lead}│  "),
-        _ => format!("{lead}   "),
-    };
-    for (number, input) in step.inputs.iter().enumerate() {
-        let branch = if number + 1 == step.inputs.len() {
-            "└─ "
-        } else {
-            "├─ "
-        };
-        lay_out(input, &below, branch, verbose, ran, lines);
-    }
+    facts.join("; ")
 }
 
 impl fmt::Display for Estimate {

@@ -1,6 +1,7 @@
 //! A physical plan in Tidegate's words: scan, map, shuffle, aggregate, join, sort, window, limit, union, write.
 
 mod detail;
+mod resolve;
 mod text;
 
 pub(crate) use text::{expression, list, ordering};
@@ -11,7 +12,7 @@ use datafusion::common::stats::Precision;
 use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs, StatisticsContext};
 
 use crate::Result;
-use crate::graph::{Distribution, Estimate, Step, StepTree, Word};
+use crate::graph::{Estimate, Step, StepTree, Word};
 use crate::repeats;
 
 /// The steps of a plan. Operators that only pass rows on have no step of their own; filters and projections that
@@ -50,7 +51,7 @@ impl Walk {
         let step = Step {
             word,
             detail,
-            output: Distribution::of(plan.as_ref()),
+            output: resolve::distribution(plan.as_ref()),
             estimate: self.estimate(plan.as_ref()),
             repeats: repeats::step(plan.as_ref(), &given),
             operators: vec![position],

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use datafusion::common::stats::Precision;
 use datafusion::datasource::physical_plan::FileScanConfig;
-use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::source::{DataSource, DataSourceExec};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricValue;
+use tidegate_operators::parquet::{BYTES_PASSED, GuardedScan};
 
 /// What the scans of a plan have read so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub struct Counters {
     pub rows: u64,
     /// Bytes that scans have read.
     pub bytes: u64,
+    /// Bytes of the inputs that are dealt with, read or skipped; at most those of [`ScanTotals`].
+    pub passed: u64,
 }
 
 /// What the scans of a plan are expected to read.
@@ -29,15 +33,10 @@ pub struct ScanTotals {
 pub fn totals(plan: &Arc<dyn ExecutionPlan>) -> ScanTotals {
     let mut totals = ScanTotals::default();
     visit(plan, &mut |node| {
-        if let Some(config) = scan_config(node) {
-            for file in config.file_groups.iter().flat_map(|group| group.iter()) {
-                let bytes = match &file.range {
-                    Some(range) => (range.end - range.start).max(0) as u64,
-                    None => file.object_meta.size,
-                };
-                totals.bytes += bytes;
-                totals.files += 1;
-            }
+        if let Some(scan) = Scan::of(node) {
+            let ahead = scan.totals();
+            totals.bytes += ahead.bytes;
+            totals.files += ahead.files;
         }
     });
     totals
@@ -47,11 +46,57 @@ pub fn totals(plan: &Arc<dyn ExecutionPlan>) -> ScanTotals {
 pub fn counters(plan: &Arc<dyn ExecutionPlan>) -> Counters {
     let mut counters = Counters::default();
     visit(plan, &mut |node| {
-        if scan_config(node).is_none() {
-            return;
+        if let Some(scan) = Scan::of(node) {
+            let done = scan.counters();
+            counters.rows += done.rows;
+            counters.bytes += done.bytes;
+            counters.passed += done.passed;
         }
-        let Some(metrics) = node.metrics() else {
-            return;
+    });
+    counters
+}
+
+/// A node that reads files.
+struct Scan<'a> {
+    node: &'a Arc<dyn ExecutionPlan>,
+    source: &'a dyn DataSource,
+    config: &'a FileScanConfig,
+}
+
+impl<'a> Scan<'a> {
+    fn of(node: &'a Arc<dyn ExecutionPlan>) -> Option<Self> {
+        let source = node.downcast_ref::<DataSourceExec>()?.data_source();
+        let source = match source.downcast_ref::<GuardedScan>() {
+            Some(guarded) => guarded.inner(),
+            None => source,
+        };
+        let config = source.downcast_ref::<FileScanConfig>()?;
+        Some(Self {
+            node,
+            source: source.as_ref(),
+            config,
+        })
+    }
+
+    fn totals(&self) -> ScanTotals {
+        let mut totals = ScanTotals::default();
+        for file in self
+            .config
+            .file_groups
+            .iter()
+            .flat_map(|group| group.iter())
+        {
+            totals.bytes += file.effective_size();
+            totals.files += 1;
+        }
+        totals
+    }
+
+    fn counters(&self) -> Counters {
+        let mut counters = Counters::default();
+        let mut passed = None;
+        let Some(metrics) = self.node.metrics() else {
+            return counters;
         };
         for metric in metrics.iter() {
             match metric.value() {
@@ -59,17 +104,33 @@ pub fn counters(plan: &Arc<dyn ExecutionPlan>) -> Counters {
                 MetricValue::Count { name, count } if name == "bytes_scanned" => {
                     counters.bytes += count.value() as u64;
                 }
+                MetricValue::Count { name, count } if name == BYTES_PASSED => {
+                    *passed.get_or_insert(0) += count.value() as u64;
+                }
                 _ => {}
             }
         }
-    });
-    counters
-}
+        let all = self.totals().bytes;
+        // Parquet says what it has passed, group by group; in between, the rows say more.
+        let passed = passed.unwrap_or(counters.bytes);
+        counters.passed = passed.max(self.passed_by_rows(counters.rows, all)).min(all);
+        counters
+    }
 
-fn scan_config(node: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
-    node.downcast_ref::<DataSourceExec>()?
-        .data_source()
-        .downcast_ref::<FileScanConfig>()
+    /// The part of the bytes that the rows given out stand for, where all rows are given out and
+    /// their number is known.
+    fn passed_by_rows(&self, rows: u64, bytes: u64) -> u64 {
+        let filtered = self.config.file_source().filter().is_some();
+        match self.source.partition_statistics(None) {
+            Ok(known) if !filtered => match known.num_rows {
+                Precision::Exact(all) if all > 0 => {
+                    (bytes as f64 * (rows as f64 / all as f64).min(1.0)) as u64
+                }
+                _ => 0,
+            },
+            _ => 0,
+        }
+    }
 }
 
 fn visit(plan: &Arc<dyn ExecutionPlan>, see: &mut impl FnMut(&Arc<dyn ExecutionPlan>)) {

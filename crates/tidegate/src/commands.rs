@@ -25,7 +25,10 @@ use crate::tables;
 pub(crate) async fn plan(session: &Session, parsed: Parsed) -> Result<Query> {
     let place = parsed.clone();
     let planned = planned(session, parsed).await;
-    planned.map_err(|error| convert::placed(error, &place))
+    planned.map_err(|error| {
+        let views = tables::views(&session.inner.catalog, &place.statement);
+        convert::placed(convert::blamed(error, &place, views), &place)
+    })
 }
 
 async fn planned(session: &Session, parsed: Parsed) -> Result<Query> {
@@ -77,7 +80,11 @@ fn run(session: &Session, planner: &Planner, graph: StageGraph, parsed: Parsed) 
         Box::pin(async move {
             let graph = running::attach(&session, graph, &query)?;
             let batches = running::start(&session, &state, &graph, &query)?;
-            let failed = move |error| convert::from_datafusion(error, Some(&parsed), Some(&state));
+            let views = tables::views(&session.inner.catalog, &parsed.statement);
+            let failed = move |error| {
+                let error = convert::from_datafusion(error, Some(&parsed), Some(&state));
+                convert::blamed(error, &parsed, views)
+            };
             Ok(Box::pin(batches.map(move |batch| batch.map_err(&failed))) as BatchStream)
         })
     })
@@ -123,7 +130,9 @@ async fn explained(
             let mut batches = running::start(&session_, &state_, &graph, &query)?;
             while let Some(batch) = batches.next().await {
                 batch.map_err(|error| {
-                    convert::from_datafusion(error, Some(&inner), Some(&state_))
+                    let views = tables::views(&session_.inner.catalog, &inner.statement);
+                    let error = convert::from_datafusion(error, Some(&inner), Some(&state_));
+                    convert::blamed(error, &inner, views)
                 })?;
             }
             let text = explain_analyze(&graph, verbose, format);

@@ -11,6 +11,7 @@ use tidegate_plan::sql::{self, Code, Parsed};
 use tidegate_runtime::run::Panicked;
 
 use crate::error::{Error, ErrorKind};
+use crate::redact::redacted;
 
 /// An error of reading or planning a statement.
 pub(crate) fn from_sql(error: sql::Error) -> Error {
@@ -74,9 +75,10 @@ pub(crate) fn from_datafusion(
     }
 }
 
-/// A mistake of the statement without a place stands at the word it speaks of, else at the
-/// statement; what its data did has no place in it.
+/// A mistake of the statement without a place stands at what it speaks of, else at the start
+/// of the statement; for what its data did see [`blamed`].
 pub(crate) fn placed(error: Error, parsed: &Parsed) -> Error {
+    let error = without_secrets(error);
     let of_text = matches!(
         error.kind,
         ErrorKind::Sql | ErrorKind::Usage | ErrorKind::Denied
@@ -88,9 +90,46 @@ pub(crate) fn placed(error: Error, parsed: &Parsed) -> Error {
         sql::Statement::Copy(copy) => copy.target_span.clone(),
         _ => None,
     };
-    let word = sql::place(parsed, &error.message);
-    let whole = parsed.span.clone();
-    error.with_span(word.or(target).unwrap_or(whole))
+    let place = sql::place(parsed, &error.message);
+    error.with_span(place.or(target).unwrap_or_else(|| sql::start(parsed)))
+}
+
+/// What the data of a statement did stands at the expression that did it, if there is only one
+/// that can have. `views` says whether the statement reads a view: that has expressions of its own.
+pub(crate) fn blamed(error: Error, parsed: &Parsed, views: Views) -> Error {
+    let of_value = matches!(
+        error.code,
+        "division_by_zero" | "overflow" | "invalid_value"
+    );
+    if error.span.is_some() || !of_value || views == Views::Read {
+        return error;
+    }
+    Error {
+        span: sql::blame(parsed, &error.message),
+        ..error
+    }
+}
+
+/// Whether a statement reads views.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Views {
+    /// It reads one.
+    Read,
+    /// It reads none.
+    None,
+}
+
+/// The error without credentials that the statement or a path may hold.
+fn without_secrets(error: Error) -> Error {
+    let clean = |text: String| match redacted(&text) {
+        std::borrow::Cow::Borrowed(_) => text,
+        std::borrow::Cow::Owned(clean) => clean,
+    };
+    Error {
+        message: clean(error.message),
+        hint: error.hint.map(clean),
+        ..error
+    }
 }
 
 /// An error of compiling a plan.

@@ -1,12 +1,14 @@
 //! Tables about the session itself: `information_schema`, and the rows that were rejected.
 
+mod schema;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
-use tidegate_catalog::Named;
+use tidegate_catalog::{did_you_mean, near_names};
 use tidegate_operators::rejects::RejectLog;
 
 use crate::convert;
@@ -14,21 +16,21 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::planner::Planner;
 use crate::settings::SettingRow;
 
-/// A table of `information_schema`. Columns of tables are listed by `DESCRIBE`, which opens one
-/// table instead of all.
+pub(crate) use schema::columns;
+
+/// A table of `information_schema`, but for `columns`, which needs every table opened.
 pub(crate) fn table(planner: &Planner, name: &str) -> Result<Arc<dyn TableProvider>> {
     let batch = match name.to_ascii_lowercase().as_str() {
-        "tables" => tables(planner)?,
+        "routines" => schema::routines(&planner.state)?,
+        "schemata" => schema::schemata()?,
         "settings" => settings(&planner.settings.rows())?,
+        "tables" => schema::tables(planner)?,
+        "views" => schema::views(planner)?,
         _ => {
-            return Err(Error::new(
-                ErrorKind::Sql,
-                "unknown_table",
-                format!("there is no table `information_schema.{name}`"),
-            )
-            .with_hint(
-                "there are `tables` and `settings`; DESCRIBE t lists the columns of a table",
-            ));
+            let message = format!("there is no table `information_schema.{name}`");
+            let near = did_you_mean(&near_names(name, schema::TABLES));
+            let hint = near.unwrap_or_else(|| format!("there are {}", schema::TABLES.join(", ")));
+            return Err(Error::new(ErrorKind::Sql, "unknown_table", message).with_hint(hint));
         }
     };
     provider(batch)
@@ -49,11 +51,7 @@ pub(crate) fn tables(planner: &Planner) -> Result<RecordBatch> {
         let Ok(found) = planner.catalog.look_up(&name) else {
             continue;
         };
-        let (kind, location) = match found.named {
-            Named::Files { path, .. } => ("BASE TABLE", path),
-            Named::View { sql } => ("VIEW", sql),
-            Named::Provider(_) => ("LOCAL TEMPORARY", String::new()),
-        };
+        let (kind, location) = schema::kind(&found.named);
         rows[0].push(name);
         rows[1].push(kind.to_string());
         rows[2].push(location);
@@ -140,7 +138,8 @@ fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
         .map_err(|error| convert::from_datafusion(error.into(), None, None))
 }
 
-fn provider(batch: RecordBatch) -> Result<Arc<dyn TableProvider>> {
+/// A table of rows that are there.
+pub(crate) fn provider(batch: RecordBatch) -> Result<Arc<dyn TableProvider>> {
     let table = MemTable::try_new(batch.schema(), vec![vec![batch]])
         .map_err(|error| convert::from_datafusion(error, None, None))?;
     Ok(Arc::new(table))

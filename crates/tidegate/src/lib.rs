@@ -27,6 +27,7 @@ mod planner;
 mod private;
 mod progress;
 mod query;
+mod redact;
 mod running;
 mod script;
 mod session;
@@ -42,6 +43,7 @@ pub use inspect::Report;
 pub use notice::{Notice, NoticeKind};
 pub use progress::Progress;
 pub use query::{Query, QueryHandle, QueryKind, RowStream};
+pub use redact::{masked, redacted};
 pub use script::{Script, Statement};
 pub use session::{Clock, Session, SessionBuilder, TableInfo, TableKind};
 pub use settings::{

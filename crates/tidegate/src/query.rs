@@ -126,7 +126,7 @@ impl QueryState {
             (true, _) => Some(1.0),
             (false, 0) => None,
             (false, bytes) => {
-                let now = (counters.bytes.min(bytes) as f64 / bytes as f64 * 1000.0) as u64;
+                let now = (counters.passed.min(bytes) as f64 / bytes as f64 * 1000.0) as u64;
                 let shown = self.shown.fetch_max(now.min(SHOWN_MAX), Ordering::Relaxed);
                 Some(shown.max(now.min(SHOWN_MAX)) as f64 / 1000.0)
             }

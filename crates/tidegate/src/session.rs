@@ -297,15 +297,19 @@ impl Session {
 
     /// The columns of a table, a view or a path.
     pub async fn columns(&self, table: &str) -> Result<SchemaRef> {
-        let known = self.inner.catalog.look_up(table).is_ok();
-        let from = match known {
-            true => format!("\"{}\"", table.replace('"', "\"\"")),
-            false => format!("'{}'", table.replace('\'', "''")),
+        let catalog = &self.inner.catalog;
+        // What neither names a table nor looks like a path was meant to be a table.
+        let path = table.contains(['/', '.', '*', ':', '\\']) || Path::new(table).exists();
+        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+        let from = match table.split_once('.') {
+            Some((schema, name)) if schema.eq_ignore_ascii_case("information_schema") => {
+                format!("information_schema.{}", quoted(name))
+            }
+            _ if catalog.look_up(table).is_ok() || !path => quoted(table),
+            _ => format!("'{}'", table.replace('\'', "''")),
         };
-        Ok(self
-            .sql(&format!("SELECT * FROM {from} LIMIT 0"))
-            .await?
-            .schema())
+        let text = format!("SELECT * FROM {from} LIMIT 0");
+        Ok(self.sql(&text).await?.schema())
     }
 
     /// The names of all functions that a query may call, for completion.
@@ -316,6 +320,17 @@ impl Session {
         let windows = registry.windows().map(|f| f.name().to_string());
         let mut names: Vec<String> = scalars.chain(aggregates).chain(windows).collect();
         names.retain(|name| !tidegate_plan::is_internal(name));
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The names of all functions that stand in FROM, readers of files included, for completion.
+    pub fn table_functions(&self) -> Vec<String> {
+        let registry = self.inner.registry.read();
+        let names = registry.table_functions().map(|f| f.name().to_string());
+        let readers = sql::READERS.iter().map(|name| name.to_string());
+        let mut names: Vec<String> = names.chain(readers).collect();
         names.sort();
         names.dedup();
         names

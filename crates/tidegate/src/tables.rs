@@ -7,10 +7,10 @@ use std::sync::Arc;
 use arrow::datatypes::Field;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::ViewTable;
-use tidegate_catalog::{FilesTable, Named, ReaderOptions, Value};
+use tidegate_catalog::{Catalog, FilesTable, Named, ReaderOptions, Value};
 use tidegate_plan::sql::{self, Argument, Statement, TableRef, TableRefKind};
 
-use crate::convert;
+use crate::convert::{self, Views};
 use crate::error::{Error, ErrorKind, Result};
 use crate::information;
 use crate::notice::Notice;
@@ -66,7 +66,10 @@ impl Tables {
             }
             TableRefKind::Name(name) => match (name.schema(), name.table()) {
                 (Some(schema), table) if schema.eq_ignore_ascii_case("information_schema") => {
-                    information::table(planner, table)
+                    match table.eq_ignore_ascii_case("columns") {
+                        true => self.all_columns(planner, depth).await,
+                        false => information::table(planner, table),
+                    }
                 }
                 (Some(schema), _) if !schema.eq_ignore_ascii_case("public") => Err(Error::new(
                     ErrorKind::Sql,
@@ -116,6 +119,25 @@ impl Tables {
             Named::Provider(provider) => Ok(provider),
             Named::View { sql } => self.view(planner, &found.name, sql, depth).await,
         }
+    }
+
+    /// `information_schema.columns`. A table that cannot be opened has none, and that is said.
+    async fn all_columns(
+        &mut self,
+        planner: &Planner,
+        depth: usize,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let mut found = Vec::new();
+        for name in planner.catalog.table_names() {
+            match Box::pin(self.named(planner, &name, depth)).await {
+                Ok(table) => found.push((name, table.schema())),
+                Err(error) => self.notices.push(Notice::warning(format!(
+                    "the columns of `{name}` are not known: {}",
+                    error.message
+                ))),
+            }
+        }
+        information::provider(information::columns(&found)?)
     }
 
     async fn view(
@@ -175,6 +197,20 @@ impl Tables {
             .map_err(convert::from_catalog)?;
         self.notices.extend(notices(&table));
         Ok(table)
+    }
+}
+
+/// Whether a statement reads a view.
+pub(crate) fn views(catalog: &Catalog, statement: &Statement) -> Views {
+    let is_view = |reference: &TableRef| match &reference.kind {
+        TableRefKind::Name(name) => catalog
+            .look_up(name.table())
+            .is_ok_and(|found| matches!(found.named, Named::View { .. })),
+        _ => false,
+    };
+    match references(statement).iter().any(is_view) {
+        true => Views::Read,
+        false => Views::None,
     }
 }
 

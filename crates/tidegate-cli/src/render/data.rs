@@ -6,20 +6,36 @@ use tidegate::arrow::array::RecordBatch;
 use tidegate::arrow::datatypes::SchemaRef;
 use tidegate::write::{Encoder, WriteFormat, encoder};
 
-use super::{RenderError, Renderer};
+use super::value::tame;
+use super::{Look, RenderError, Renderer};
 
 /// Bytes in the format of a file.
 pub(super) struct Data {
     /// `None` once the last row is written.
     encoder: Option<Box<dyn Encoder<Vec<u8>>>>,
+    /// Whether a terminal shows the bytes, which data must not steer.
+    on_terminal: bool,
 }
 
 impl Data {
-    pub(super) fn new(format: &WriteFormat, schema: &SchemaRef) -> Result<Self, RenderError> {
+    pub(super) fn new(
+        format: &WriteFormat,
+        schema: &SchemaRef,
+        look: &Look,
+    ) -> Result<Self, RenderError> {
         let encoder = encoder(format, SchemaRef::clone(schema), Vec::new())?;
         Ok(Self {
             encoder: Some(encoder),
+            on_terminal: look.width.is_some(),
         })
+    }
+
+    /// Writes whole records.
+    fn pass_on(&self, bytes: &[u8], out: &mut dyn Write) -> std::io::Result<()> {
+        match self.on_terminal {
+            true => out.write_all(&tame(bytes)),
+            false => out.write_all(bytes),
+        }
     }
 }
 
@@ -33,15 +49,14 @@ impl Renderer for Data {
             return Ok(());
         };
         encoder.write(batch)?;
-        let bytes = encoder.output();
-        out.write_all(bytes)?;
-        bytes.clear();
+        let bytes = std::mem::take(encoder.output());
+        self.pass_on(&bytes, out)?;
         Ok(())
     }
 
     fn finish(&mut self, out: &mut dyn Write) -> Result<(), RenderError> {
         if let Some(encoder) = self.encoder.take() {
-            out.write_all(&encoder.finish()?)?;
+            self.pass_on(&encoder.finish()?, out)?;
         }
         Ok(())
     }

@@ -176,10 +176,7 @@ impl Renderer for Fitted {
         if rows.len() < self.rows_seen {
             remarks.push(counted(rows.len(), self.rows_seen, "rows"));
         }
-        let (shown, all) = grid.columns_shown();
-        if shown < all {
-            remarks.push(counted(shown, all, "columns"));
-        }
+        remarks.extend(columns_left_out(&grid));
         if !remarks.is_empty() {
             writeln!(out, "{}", remarks.join(", "))?;
         }
@@ -239,8 +236,17 @@ impl Renderer for Full {
             Some(grid) => grid,
             None => self.draw_sample(out)?,
         };
-        grid.bottom(out)
+        grid.bottom(out)?;
+        if let Some(remark) = columns_left_out(&grid) {
+            writeln!(out, "{remark}")?;
+        }
+        Ok(())
     }
+}
+
+fn columns_left_out(grid: &Grid) -> Option<String> {
+    let (shown, all) = grid.columns_shown();
+    (shown < all).then(|| counted(shown, all, "columns"))
 }
 
 fn counted(shown: usize, all: usize, what: &str) -> String {

@@ -103,6 +103,23 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Lines of text for a terminal: as [`visible`] shows them, but for the ends of lines and tabs.
+pub(super) fn tame(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let text = String::from_utf8_lossy(bytes);
+    let stays = |c: char| matches!(c, '\n' | '\t');
+    if !text.contains(|c| is_invisible(c) && !stays(c)) {
+        return Cow::Borrowed(bytes);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match stays(c) {
+            true => shown.push(c),
+            false => shown.push_str(&visible(c.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    Cow::Owned(shown.into_bytes())
+}
+
 fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

@@ -28,6 +28,8 @@ impl Repl {
             Verb::Edit => return self.edit(&call).map_err(Stop::from),
             Verb::Help => self.help(&call)?,
             Verb::Tables => self.tables(&call)?,
+            // As in psql, `\\d` alone lists what there is.
+            Verb::Schema if call.name == "\\d" && call.rest.is_empty() => self.tables(&call)?,
             Verb::Schema => self.schema(&call).await?,
             Verb::Mode => self.mode(&call)?,
             Verb::Output => self.output(&call)?,
@@ -38,7 +40,7 @@ impl Repl {
             Verb::Width => self.width(&call)?,
             Verb::Null => self.null(&call)?,
             Verb::Params => self.params(&call)?,
-            Verb::Explain => self.explain(&call).await?,
+            Verb::Explain => self.explain(&call, line).await?,
         }
         Ok(Flow::GoOn)
     }
@@ -80,7 +82,7 @@ impl Repl {
         let batch = texts(&[
             ("name", tables.iter().map(|t| t.name.clone()).collect()),
             ("kind", tables.iter().map(|t| kind(t.kind).into()).collect()),
-            ("location", tables.into_iter().map(|t| t.location).collect()),
+            ("location", tables.iter().map(location).collect()),
         ])?;
         self.show(&batch)
     }
@@ -92,7 +94,7 @@ impl Repl {
         let schema = tokio::select! {
             biased;
             _ = self.shell.signals.wait() => return Err(crate::run::interrupted()),
-            schema = self.session.columns(&table) => schema?,
+            schema = self.session.columns(&table) => schema.map_err(without_place)?,
         };
         let fields = schema.fields();
         let nullable = |nullable| if nullable { "yes" } else { "no" };
@@ -281,23 +283,57 @@ impl Repl {
         Ok(())
     }
 
-    async fn explain(&mut self, call: &Call<'_>) -> Result<(), Failure> {
-        let sql = match call.rest {
-            "" if self.last_sql.is_empty() => {
-                return Err(usage(call, "needs a statement; there is no last one yet"));
+    /// Shows plans. `.explain analyze` and `.explain verbose` are EXPLAIN with that word.
+    async fn explain(&mut self, call: &Call<'_>, line: &str) -> Result<(), Stop> {
+        let (word, sql) = explained(call.rest);
+        if sql.is_empty() {
+            let sql = self.last_sql.clone();
+            if sql.is_empty() {
+                return Err(usage(call, "needs a statement; there is no last one yet").into());
             }
-            "" => self.last_sql.clone(),
-            sql => sql.to_string(),
-        };
-        let script = self.session.script(&sql)?;
+            // Places count in a text that is not on the screen: shown with it, or not at all.
+            let shown = self.plans(word, &sql).await;
+            return shown.map_err(|failure| {
+                let source = Source {
+                    name: "the last statement".into(),
+                    text: sql,
+                };
+                match self.failed(&failure, &source) {
+                    Flow::GoOn => Stop::Told,
+                    Flow::Leave(_) => Stop::Failure(failure),
+                }
+            });
+        }
+        let place = offset(line, sql);
+        let shown = self.plans(word, sql).await;
+        shown.map_err(|failure| Stop::from(failure).shifted(place))
+    }
+
+    async fn plans(&mut self, word: Option<&str>, sql: &str) -> Result<(), Failure> {
+        let script = self.session.script(sql)?;
         for statement in &script.statements {
-            let query = tokio::select! {
-                biased;
-                _ = self.shell.signals.wait() => return Err(crate::run::interrupted()),
-                query = self.session.statement(statement) => query?,
-            };
-            let text = query.explain().to_string();
-            self.show_text(&text)?;
+            match word {
+                None => {
+                    let query = tokio::select! {
+                        biased;
+                        _ = self.shell.signals.wait() => return Err(crate::run::interrupted()),
+                        query = self.session.statement(statement) => query?,
+                    };
+                    let text = query.explain().to_string();
+                    self.show_text(&text)?;
+                }
+                Some(word) => {
+                    let prefix = format!("EXPLAIN {word} ");
+                    let text = format!("{prefix}{}", statement.text);
+                    let explained = self.session.script(&text);
+                    let explained = explained
+                        .map_err(|error| moved(error.into(), prefix.len(), statement.span.start))?;
+                    for explained in &explained.statements {
+                        let ran = self.logged(explained).await;
+                        ran.map_err(|failure| moved(failure, prefix.len(), statement.span.start))?;
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -365,6 +401,49 @@ impl Repl {
     }
 }
 
+/// The word of EXPLAIN that a text starts with, and the rest.
+fn explained(rest: &str) -> (Option<&'static str>, &str) {
+    let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+    let words = ["ANALYZE", "VERBOSE"];
+    let word = words
+        .iter()
+        .find(|word| word.eq_ignore_ascii_case(&rest[..end]));
+    match word {
+        Some(word) => (Some(word), rest[end..].trim_start()),
+        None => (None, rest),
+    }
+}
+
+/// Where a part of a text starts in it.
+fn offset(text: &str, part: &str) -> usize {
+    (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize)
+}
+
+/// The place of an error in a text with a prefix, counted without it from another start.
+fn moved(failure: Failure, prefix: usize, start: usize) -> Failure {
+    match failure {
+        Failure::Failed(mut error) => {
+            let place = |at: usize| at.saturating_sub(prefix) + start;
+            error.span = error.span.map(|span| place(span.start)..place(span.end));
+            Failure::Failed(error)
+        }
+        other => other,
+    }
+}
+
+/// The error of a statement that the user did not write.
+fn without_place(error: tidegate::Error) -> tidegate::Error {
+    tidegate::Error {
+        span: None,
+        ..error
+    }
+}
+
+/// Where a table is, without credentials.
+fn location(table: &tidegate::TableInfo) -> String {
+    tidegate::redacted(&table.location).into_owned()
+}
+
 /// The one argument there may be.
 fn one(call: &Call<'_>) -> Result<Option<String>, Failure> {
     let mut words = meta::arguments(call.rest).map_err(|why| usage(call, &why))?;
@@ -425,21 +504,21 @@ fn writable(path: &Path) -> Result<(), Failure> {
 
 fn read(path: &Path) -> Result<String, Failure> {
     use std::io::Read;
-    let named = |error| Failure::io(&format!("cannot read `{}`", path.display()), error);
+    let name = path.display().to_string();
+    let named = |error| Failure::io(&format!("cannot read `{name}`"), error);
     let file = std::fs::File::open(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Failure::usage(
-            "missing_path",
-            format!("there is no file `{}`", path.display()),
-        ),
+        std::io::ErrorKind::NotFound => {
+            Failure::usage("missing_path", format!("there is no file `{name}`"))
+        }
         _ => named(error),
     })?;
-    let mut text = String::new();
-    let bytes = file.take(READ_BYTES_MAX + 1).read_to_string(&mut text);
-    if bytes.map_err(named)? as u64 > READ_BYTES_MAX {
-        let message = format!("`{}` is longer than 256 MiB", path.display());
+    let mut bytes = Vec::new();
+    let count = file.take(READ_BYTES_MAX + 1).read_to_end(&mut bytes);
+    if count.map_err(named)? as u64 > READ_BYTES_MAX {
+        let message = format!("`{name}` is longer than 256 MiB");
         return Err(Failure::usage("too_long", message));
     }
-    Ok(text)
+    Ok(crate::call::source(name, bytes)?.text)
 }
 
 /// A table of texts.

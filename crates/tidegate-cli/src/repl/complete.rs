@@ -7,6 +7,8 @@ mod place;
 
 pub(crate) use names::Names;
 
+use tidegate::Settings;
+
 use super::{meta, words};
 use crate::render::Format;
 use place::{Place, Quote};
@@ -94,7 +96,7 @@ fn commands(typed: &str) -> Vec<Candidate> {
 fn argument(command: &meta::Command, typed: &str, names: &Names) -> Vec<Candidate> {
     let of = |texts: &[&str]| plain_matches(texts.iter().copied(), typed);
     match command.takes {
-        meta::Takes::Table => tables(typed, names),
+        meta::Takes::Table => tables_of_command(command, typed, names),
         meta::Takes::File => paths::complete(typed, Quote::None),
         meta::Takes::OnOff if command.verb == meta::Verb::Pager => of(&["auto", "off", "on"]),
         meta::Takes::OnOff => of(&["off", "on"]),
@@ -102,6 +104,19 @@ fn argument(command: &meta::Command, typed: &str, names: &Names) -> Vec<Candidat
         meta::Takes::Command => plain_matches(meta::COMMANDS.iter().map(|c| c.names[0]), typed),
         meta::Takes::Nothing | meta::Takes::Text | meta::Takes::Sql => vec![],
     }
+}
+
+/// Tables, and where a command opens them, files; functions are not called here.
+fn tables_of_command(command: &meta::Command, typed: &str, names: &Names) -> Vec<Candidate> {
+    let tables = names
+        .tables()
+        .iter()
+        .filter(|name| starts_with(name, typed));
+    let mut found: Vec<_> = tables.map(|name| name_candidate(name)).collect();
+    if command.verb == meta::Verb::Schema && !typed.is_empty() {
+        found.extend(paths::complete(typed, Quote::None));
+    }
+    found
 }
 
 fn plain_matches<'n>(texts: impl IntoIterator<Item = &'n str>, typed: &str) -> Vec<Candidate> {
@@ -134,8 +149,23 @@ fn settings(typed: &str, names: &Names) -> Vec<Candidate> {
 fn values(setting: &str, typed: &str) -> Vec<Candidate> {
     match setting.rsplit('.').next().unwrap_or(setting) {
         "format" => formats(typed),
-        "color" | "progress" | "pager" => plain_matches(["always", "auto", "never"], typed),
-        _ => vec![],
+        name => match Settings::definition(name) {
+            Ok(def) => plain_matches(words_of(def.takes), typed),
+            Err(_) => vec![],
+        },
+    }
+}
+
+/// The words of `auto, always or never`; none where a setting takes more than words.
+fn words_of(takes: &'static str) -> Vec<&'static str> {
+    let mut words: Vec<_> = takes
+        .split(", ")
+        .flat_map(|part| part.split(" or "))
+        .collect();
+    words.sort_unstable();
+    match words.iter().any(|word| word.contains(' ')) {
+        true => vec![],
+        false => words,
     }
 }
 
@@ -160,9 +190,9 @@ fn tables(typed: &str, names: &Names) -> Vec<Candidate> {
         .map(|name| name_candidate(name))
         .collect();
     if !typed.is_empty() {
-        let readers = names.functions().iter().filter(|f| f.starts_with("read_"));
-        let readers = readers.filter(|name| starts_with(name, typed));
-        found.extend(readers.map(|name| function_candidate(name)));
+        let functions = names.table_functions().iter();
+        let functions = functions.filter(|name| starts_with(name, typed));
+        found.extend(functions.map(|name| function_candidate(name)));
     }
     found
 }

@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::redact;
-
 /// Entries that are kept where the setting `history_rows` does not say otherwise.
 pub(crate) const ENTRIES_MAX: usize = 10_000;
 /// Longer entries (a large paste) are not worth keeping.
@@ -51,7 +49,7 @@ pub(crate) fn may_keep(entry: &str) -> bool {
     !entry.trim().is_empty()
         && entry.len() <= ENTRY_BYTES_MAX
         && !SECRET_WORDS.iter().any(|word| lower.contains(word))
-        && redact::statement(entry) == entry
+        && tidegate::redacted(entry) == entry
 }
 
 #[cfg(test)]
@@ -65,6 +63,10 @@ mod tests {
             "CREATE SECRET s (KEY_ID 'a');",
             "select * from 'https://me:pw@host/a.csv';",
             ".params password=abc",
+            ".params token=abc",
+            ".params x=1 pw=a",
+            "\\params pass='a b'",
+            "set s3.token = abc;",
             "  ",
         ] {
             assert!(!may_keep(entry), "{entry}");

@@ -54,9 +54,14 @@ impl Gathered {
         }
     }
 
+    /// Whether the rows were too many.
+    pub(crate) fn overflowed(&self) -> bool {
+        self.bytes > self.limit
+    }
+
     /// Makes it the table `_`.
     pub(crate) async fn keep(self, session: &Session) -> Last {
-        if self.bytes > self.limit {
+        if self.overflowed() {
             return Last::TooLarge(self.limit);
         }
         match session.register_batches(NAME, self.schema, self.batches) {

@@ -79,6 +79,16 @@ impl Screen {
         screen
     }
 
+    /// Whether a table is shown in a pager anyway, so that it need not leave out rows. `lines` are
+    /// those of the table with rows left out, `columns` those it is fitted to.
+    pub(crate) fn pages(&self, lines: usize, columns: usize) -> bool {
+        match self.state {
+            State::Paged { .. } => true,
+            State::Held(_) => lines + PROMPT_LINES > self.rows || columns > self.columns,
+            State::Plain | State::Closed => false,
+        }
+    }
+
     /// Shows what is held and waits until the user has left the pager.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         if let State::Held(held) = &mut self.state {

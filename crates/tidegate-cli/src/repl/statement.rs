@@ -15,9 +15,12 @@ use super::last::Gathered;
 use super::screen::{Paging, Screen};
 use super::{Repl, Target};
 use crate::failure::Failure;
-use crate::render::{Format, Look, RenderError, renderer};
+use crate::render::{Format, Look, RenderError, Renderer, renderer};
 use crate::report;
 use crate::run::{self, Running};
+
+/// Lines of a table besides its rows: its frame, and the names and types of its columns.
+const TABLE_LINES: usize = 5;
 
 impl Repl {
     /// Runs the text of a statement. Places in errors count from its start.
@@ -31,7 +34,8 @@ impl Repl {
         Ok(())
     }
 
-    async fn logged(&mut self, statement: &Statement) -> Result<(), Failure> {
+    /// Runs a statement, tells the log and the time.
+    pub(super) async fn logged(&mut self, statement: &Statement) -> Result<(), Failure> {
         let started = Instant::now();
         if let Some(log) = &self.shell.log {
             log.started(&statement.text);
@@ -106,40 +110,125 @@ impl Repl {
     ) -> Result<(u64, Option<Gathered>), Failure> {
         let look = self.look();
         let format = self.format().of_result(verb);
-        let max_rows = look.max_rows as u64;
         let separator = self.separator(&format)?;
         let mut out = BufWriter::new(self.screen());
         out.write_all(separator.as_bytes())
             .map_err(Failure::stdout)?;
-        let poured = self
-            .pour(query, &format, &look, &mut out, RenderError::on_stdout)
-            .await;
+        let poured = match format {
+            Format::Table => self.table(query, &look, &mut out).await,
+            _ => {
+                let poured = self.pour(query, &format, &look, &mut out, RenderError::on_stdout);
+                poured.await.map(|(rows, gathered)| Drawn {
+                    rows,
+                    last: Some(gathered),
+                    counted: false,
+                })
+            }
+        };
+        let flushed = match &poured {
+            Ok(_) => out.flush(),
+            Err(_) => Ok(()),
+        };
         let paged = out.get_ref().is_paged();
-        let closed = match poured {
-            Ok(_) => match out.into_inner() {
+        let closed = match (&poured, flushed) {
+            (Ok(_), Ok(())) => match out.into_inner() {
                 Ok(screen) => screen.finish(),
                 Err(error) => Err(error.into_error()),
             },
-            Err(_) => {
+            (_, flushed) => {
                 drop(out);
-                Ok(())
+                flushed
             }
         };
-        let poured = poured.and_then(|poured| {
-            closed.map_err(Failure::stdout)?;
-            Ok(poured)
-        });
-        let (rows, gathered) = match poured {
-            Ok((rows, gathered)) => (rows, Some(gathered)),
-            // The user has left the pager before the end.
+        let drawn = match poured.and_then(|drawn| Ok((drawn, closed.map_err(Failure::stdout)))) {
+            // The user has left the pager before the end of rows that were there.
+            Ok((drawn, Err(Failure::ReaderGone))) if paged => drawn,
+            Ok((drawn, closed)) => {
+                closed?;
+                drawn
+            }
             Err(Failure::ReaderGone) if paged => return Ok((0, None)),
             Err(failure) => return Err(failure),
         };
-        // A table that leaves out rows says how many there are.
-        if format != Format::Table || max_rows == 0 || rows <= max_rows {
-            self.count(rows, "");
+        if !drawn.counted {
+            self.count(drawn.rows, "");
         }
-        Ok((rows, gathered))
+        Ok((drawn.rows, drawn.last))
+    }
+
+    /// Draws a table: all of its rows where the pager shows it, else its head and tail. Which it is
+    /// is known at the end, or once the rows are too many to be kept as `_`: then they are written
+    /// as they come.
+    async fn table(
+        &self,
+        query: Query,
+        look: &Look,
+        out: &mut BufWriter<Screen>,
+    ) -> Result<Drawn, Failure> {
+        let mut running = Running::start(query, &self.shell).await?;
+        let schema = running.stream.schema();
+        let mut gathered = Gathered::new(&self.session, SchemaRef::clone(&schema));
+        let mut held = Vec::new();
+        let mut rows = 0;
+        while let Some(batch) = running.next().await? {
+            rows += batch.num_rows() as u64;
+            gathered.add(&batch);
+            held.push(batch);
+            if gathered.overflowed() {
+                break;
+            }
+        }
+        running.display.clear();
+        let shown_max = look.max_rows as u64;
+        let cut = rows > shown_max && shown_max > 0;
+        let lines = TABLE_LINES + if cut { shown_max + 2 } else { rows } as usize;
+        let paged = out.get_ref().pages(lines, look.width.unwrap_or(0));
+        let fitted = look.width.is_some() && !paged;
+        let rows_max = if paged { self.page_rows() } else { None };
+        let mut sheet = Sheet::new(&schema, look, rows_max, fitted)?;
+        let mut left = false;
+        for batch in held.drain(..) {
+            match sheet.add(&batch, out) {
+                // Leaving the pager early loses nothing of rows that are kept.
+                Err(Failure::ReaderGone) if paged && !gathered.overflowed() => {
+                    left = true;
+                    break;
+                }
+                added => added?,
+            }
+        }
+        if gathered.overflowed() {
+            while !sheet.is_full() {
+                let Some(batch) = running.next().await? else {
+                    break;
+                };
+                running.display.clear();
+                rows += batch.num_rows() as u64;
+                sheet.add(&batch, out)?;
+                out.flush().map_err(Failure::stdout)?;
+            }
+            running.display.clear();
+        }
+        let all = !gathered.overflowed() || !sheet.is_full();
+        drop(running);
+        let drawn = Drawn {
+            rows,
+            last: Some(gathered),
+            counted: fitted && cut || !all,
+        };
+        match left {
+            true => Ok(drawn),
+            false => match sheet.finish(all.then_some(rows), out) {
+                Err(Failure::ReaderGone) if paged => Ok(drawn),
+                finished => finished.map(|()| drawn),
+            },
+        }
+    }
+
+    /// Rows that the pager shows; `None` for all.
+    fn page_rows(&self) -> Option<u64> {
+        let set = self.session.settings().get("pager_rows").ok()?;
+        set.parse().ok().filter(|rows| *rows > 0)
     }
 
     /// What stands between the result before, if any, and the next on standard output.
@@ -353,6 +442,69 @@ impl Repl {
             },
             None => Target::Screen,
         };
+    }
+}
+
+/// A table on the screen.
+struct Drawn {
+    rows: u64,
+    last: Option<Gathered>,
+    /// Whether the drawing says how many rows there are.
+    counted: bool,
+}
+
+/// A table that is being drawn, up to so many rows.
+struct Sheet {
+    renderer: Box<dyn Renderer>,
+    room: Option<u64>,
+    shown: u64,
+}
+
+impl Sheet {
+    /// A fitted table takes all rows and leaves out what it must; another stops at `rows_max`.
+    fn new(
+        schema: &SchemaRef,
+        look: &Look,
+        rows_max: Option<u64>,
+        fitted: bool,
+    ) -> Result<Self, Failure> {
+        let look = Look {
+            max_rows: if fitted { look.max_rows } else { 0 },
+            ..look.clone()
+        };
+        let renderer = renderer(&Format::Table, schema, &look).map_err(RenderError::on_stdout)?;
+        Ok(Self {
+            renderer,
+            room: rows_max,
+            shown: 0,
+        })
+    }
+
+    fn is_full(&self) -> bool {
+        self.room == Some(0)
+    }
+
+    fn add(&mut self, batch: &RecordBatch, out: &mut dyn Write) -> Result<(), Failure> {
+        let rows = batch.num_rows();
+        let take = self.room.map_or(rows, |room| rows.min(room as usize));
+        self.room = self.room.map(|room| room - take as u64);
+        self.shown += take as u64;
+        let drawn = self.renderer.batch(&batch.slice(0, take), out);
+        drawn.map_err(RenderError::on_stdout)
+    }
+
+    /// Draws the end; `rows` are those of the whole result, if they are known.
+    fn finish(mut self, rows: Option<u64>, out: &mut dyn Write) -> Result<(), Failure> {
+        self.renderer.finish(out).map_err(RenderError::on_stdout)?;
+        let cut = match rows {
+            Some(rows) if self.is_full() && self.shown < rows => {
+                format!("the first {} of {rows} rows", self.shown)
+            }
+            None => format!("the first {} rows", self.shown),
+            _ => return Ok(()),
+        };
+        let hint = "SET pager_rows = … shows more";
+        writeln!(out, "{cut}; {hint}").map_err(Failure::stdout)
     }
 }
 

@@ -250,3 +250,170 @@ fn width_fits_tables_to_less_than_the_screen() {
     assert!(terminal.run(".width").contains("40"));
     assert!(terminal.run(".width wide").contains("number of columns"));
 }
+
+#[test]
+fn read_takes_a_file_with_a_byte_order_mark() {
+    let dir = data();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    write("marked.sql", "\u{feff}select 5000 + 5 as a;\n");
+    write("command.sql", "\u{feff}.mode csv\nselect oops;\n");
+    std::fs::write(dir.path().join("latin.sql"), b"select '\xe9';").unwrap();
+    let terminal = open(dir.path());
+    assert!(terminal.run(".read marked.sql").contains("5005"));
+    let shown = terminal.run(".read command.sql");
+    assert!(shown.contains("command.sql:2:8"), "{shown}");
+    let shown = terminal.run(".read latin.sql");
+    assert!(shown.contains("not UTF-8 at byte 8"), "{shown}");
+}
+
+#[test]
+fn carets_of_commands_stand_under_the_word() {
+    let dir = data();
+    let terminal = open(dir.path());
+    let caret_under = |line: &str, word: &str| {
+        let shown = terminal.run(line);
+        let at = |text: &str| shown.lines().rev().find_map(|line| line.find(text));
+        let excerpt = shown.lines().find(|shown| shown.starts_with("1 | "));
+        let place = excerpt.and_then(|line| line.rfind(word));
+        assert_eq!(at("^"), place, "{shown}");
+        assert!(place.is_some(), "{shown}");
+    };
+    caret_under(".explain select oops from 'zones.csv'", "oops");
+    caret_under("  \\explain   select 1 one two", "two");
+    caret_under(".explain analyze select oops from 'zones.csv'", "oops");
+    caret_under(".explain verbose select 1; select oops", "oops");
+    let shown = terminal.run(".schema nowhere");
+    assert!(!shown.contains('^'), "{shown}");
+}
+
+#[test]
+fn explain_takes_analyze_and_verbose() {
+    let dir = data();
+    let terminal = open(dir.path());
+    terminal.run(".pager off");
+    let query = "select zone_name from 'zones.csv' where zone_id > 1";
+    let shown = terminal.run(&format!(".explain analyze {query}"));
+    assert!(shown.contains("stage 0") && shown.contains("ms"), "{shown}");
+    assert!(shown.contains("2 rows"), "{shown}");
+    let shown = terminal.run(&format!(".explain VERBOSE {query};"));
+    assert!(
+        shown.contains("run again") && shown.contains("operators:"),
+        "{shown}"
+    );
+    terminal.run(&format!("{query};"));
+    assert!(terminal.run(".explain analyze").contains("2 rows"));
+    let shown = terminal.run("explain (format graphviz) select 1;");
+    assert!(shown.contains("digraph plan"), "{shown}");
+}
+
+#[test]
+fn a_name_that_is_near_is_suggested_for_schema() {
+    let dir = data();
+    let terminal = open(dir.path());
+    terminal.run("create view zones as select 1 as a;");
+    let shown = terminal.run(".schema zonse");
+    assert!(shown.contains("no table or view `zonse`"), "{shown}");
+    assert!(shown.contains("did you mean `zones`?"), "{shown}");
+    let shown = terminal.run(".schema zonse.csv");
+    assert!(shown.contains("did you mean `zones.csv`?"), "{shown}");
+    assert!(terminal.run(".schema nested").contains("alpha"));
+    assert!(
+        terminal
+            .run(".schema information_schema.columns")
+            .contains("ordinal_position")
+    );
+    assert!(terminal.run("\\d").contains("zones"), "as in psql");
+}
+
+#[test]
+fn bare_words_of_other_shells_are_understood() {
+    let dir = data();
+    for word in ["quit", "EXIT", "quit;", " exit "] {
+        let mut terminal = open(dir.path());
+        terminal.keys(&format!("{word}\r"));
+        assert_eq!(terminal.ended().code(), Some(0), "{word}");
+    }
+    let terminal = open(dir.path());
+    terminal.run(".pager off");
+    assert!(terminal.run("help").contains(".tables"));
+    terminal.keys("select 1 as a,\r");
+    terminal.expect_line("      ->");
+    terminal.keys("quit\r");
+    terminal.expect("a statement is being typed; Ctrl-C drops it, then `.quit`");
+    let before = terminal.prompt_count();
+    terminal.keys(CTRL_C);
+    terminal.prompts(before + 1);
+    assert!(terminal.run("select 3 * 37 as x;").contains("111"));
+}
+
+#[test]
+fn control_characters_of_data_do_not_reach_the_terminal() {
+    let dir = data();
+    let terminal = open(dir.path());
+    let query = "select 'a' || chr(27) || '[31mred' || chr(7) || chr(13) as x;";
+    for mode in [
+        "csv", "tsv", "json", "ndjson", "line", "markdown", "html", "table",
+    ] {
+        terminal.run(&format!(".mode {mode}"));
+        let before = terminal.look(|screen| screen.bells);
+        let shown = terminal.run(query);
+        assert!(shown.contains("[31mred"), "{mode}: {shown}");
+        assert_eq!(terminal.look(|screen| screen.bells), before, "{mode}");
+    }
+    terminal.run(".mode csv");
+    terminal.run(".once raw.csv");
+    terminal.run(query);
+    let file = std::fs::read(dir.path().join("raw.csv")).unwrap();
+    assert!(file.contains(&0x1b), "a file gets the data as it is");
+}
+
+#[test]
+fn errors_are_fitted_to_the_terminal() {
+    let dir = data();
+    let start = Start {
+        size: (40, 50),
+        ..Start::default()
+    };
+    let terminal = Terminal::open(dir.path(), start);
+    let columns = "zone_id + zone_id, ".repeat(10);
+    let shown = terminal.run(&format!(
+        "select {columns} oops, {columns} 1 from 'zones.csv';"
+    ));
+    let excerpt: Vec<&str> = shown
+        .lines()
+        .skip_while(|line| !line.starts_with("1 |"))
+        .collect();
+    assert!(excerpt[0].contains("oops"), "{shown}");
+    assert_eq!(excerpt[0].find("oops"), excerpt[1].find("^^^^"), "{shown}");
+}
+
+#[test]
+fn values_that_fail_have_a_caret_where_it_can_be_known() {
+    let dir = data();
+    let terminal = open(dir.path());
+    for (line, under) in [
+        (
+            "select zone_id, zone_id / (zone_id - zone_id) as x from 'zones.csv';",
+            "zone_id / (",
+        ),
+        (
+            "select cast(zone_name as int) as x from 'zones.csv';",
+            "cast(zone_name as int)",
+        ),
+        (
+            "select zone_id * 9223372036854775807 as x from 'zones.csv';",
+            "zone_id * 9",
+        ),
+    ] {
+        let shown = terminal.run(line);
+        let excerpt = shown.lines().find(|line| line.starts_with("1 | "));
+        let caret = shown.lines().find_map(|line| line.find('^'));
+        assert_eq!(caret, excerpt.and_then(|line| line.find(under)), "{shown}");
+        assert!(caret.is_some(), "{shown}");
+    }
+    let shown = terminal.run("select zone_id / a, a / zone_id from 'zones.csv', (select 0 as a);");
+    assert!(
+        shown.contains("division by zero") && !shown.contains('^'),
+        "{shown}"
+    );
+}

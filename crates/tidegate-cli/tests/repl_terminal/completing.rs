@@ -102,3 +102,32 @@ fn meta_commands_and_their_arguments() {
     terminal.keys("\x15.read nes\t");
     terminal.expect_line("tidegate> .read nested/");
 }
+
+#[test]
+fn table_functions_follow_from() {
+    let dir = data();
+    let terminal = open(dir.path());
+    terminal.keys("select * from read_pa\t");
+    terminal.expect_line("tidegate> select * from read_parquet(");
+    terminal.keys("\x15select * from generate_s\t");
+    terminal.expect_line("tidegate> select * from generate_series(");
+    terminal.keys("\x15select * from read_csv('tri\t");
+    terminal.expect_line("tidegate> select * from read_csv('trips.csv'");
+    terminal.keys(") t where t.fa\t");
+    terminal.expect_line("tidegate> select * from read_csv('trips.csv') t where t.fare");
+}
+
+#[test]
+fn commands_complete_paths_and_settings_their_values() {
+    let dir = data();
+    let terminal = open(dir.path());
+    terminal.keys(".schema zo\t");
+    terminal.expect_line("tidegate> .schema zones.csv");
+    terminal.keys("\x15.schema 'nes\tin\t");
+    terminal.expect_line("tidegate> .schema 'nested/inner.csv'");
+    assert!(terminal.run("").contains("alpha"));
+    terminal.keys("set progress = nev\t");
+    terminal.expect_line("tidegate> set progress = never");
+    terminal.keys("\x15.output tri\t");
+    terminal.expect_line("tidegate> .output trips.csv");
+}

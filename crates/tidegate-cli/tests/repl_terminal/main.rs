@@ -6,9 +6,11 @@
 mod commands;
 mod completing;
 mod environment;
+mod paging;
 mod pty;
 mod running;
 mod screen;
+mod secrets;
 mod typing;
 
 use std::path::Path;

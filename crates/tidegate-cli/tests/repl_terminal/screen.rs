@@ -17,6 +17,8 @@ pub(crate) struct Screen {
     pub(crate) colours: usize,
     /// Escape sequences of any kind.
     pub(crate) escapes: usize,
+    /// How often the bell rang.
+    pub(crate) bells: usize,
 }
 
 impl Screen {
@@ -32,6 +34,7 @@ impl Screen {
             partial: vec![],
             colours: 0,
             escapes: 0,
+            bells: 0,
         }
     }
 
@@ -100,7 +103,7 @@ impl Screen {
             '\n' => self.down(),
             '\x08' => self.column = self.column.saturating_sub(1),
             '\t' => self.column = (self.column / 8 + 1) * 8,
-            '\x07' => {}
+            '\x07' => self.bells += 1,
             c => {
                 if self.column >= self.columns {
                     self.column = 0;

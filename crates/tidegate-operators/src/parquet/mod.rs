@@ -16,5 +16,5 @@ mod verify;
 pub use cache::FooterCache;
 pub use footer::footer;
 pub use guard::GuardedScan;
-pub use reader::PinnedReaderFactory;
+pub use reader::{BYTES_PASSED, PinnedReaderFactory};
 pub use verify::{Fault, Verified, verify};

@@ -13,7 +13,7 @@ use datafusion::datasource::physical_plan::{ParquetFileMetrics, ParquetFileReade
 use datafusion::error::Result;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use object_store::ObjectStore;
@@ -34,6 +34,9 @@ const LOCAL_GAP_BYTES: u64 = 16 << 10;
 
 /// Remote ranges with less than this between them are read as one.
 const REMOTE_GAP_BYTES: u64 = 1 << 20;
+
+/// The metric of a scan that counts the bytes of its files that are dealt with, read or skipped.
+pub const BYTES_PASSED: &str = "bytes_passed";
 
 type ParquetResult<T> = parquet::errors::Result<T>;
 
@@ -79,6 +82,8 @@ impl ParquetFileReaderFactory for PinnedReaderFactory {
         metrics: &ExecutionPlanMetricsSet,
     ) -> Result<Box<dyn AsyncFileReader + Send>> {
         let location = file.object_meta.location.as_ref();
+        let passed = MetricBuilder::new(metrics).counter(BYTES_PASSED, partition_index);
+        let passed = Passed::new(&file, passed);
         let metrics = ParquetFileMetrics::new(partition_index, location, metrics);
         let input = InputFile::new(Arc::clone(&self.store), &self.url, file.object_meta);
         self.reading
@@ -90,6 +95,7 @@ impl ParquetFileReaderFactory for PinnedReaderFactory {
             local: None,
             access,
             metrics,
+            passed: Some(passed),
             index: None,
             pages: None,
         }))
@@ -102,10 +108,43 @@ pub(super) struct PinnedReader {
     local: Option<LocalFile>,
     access: ScanAccess,
     metrics: ParquetFileMetrics,
+    /// How far a scan is; nothing outside of one.
+    passed: Option<Passed>,
     /// The footer, and where all its page indexes lie: they are checked when they are read.
     index: Option<(Arc<ParquetMetaData>, Range<u64>)>,
     /// The footer, and where its columns lie: their pages are checked when they are read.
     pages: Option<(Arc<ParquetMetaData>, Chunks)>,
+}
+
+/// How much of its part of a file a reader has dealt with. Row groups lie one after the other, so
+/// what lies before the group that is read is done, whichever of its columns were read.
+struct Passed {
+    range: Range<u64>,
+    done: u64,
+    count: Count,
+}
+
+impl Passed {
+    fn new(file: &PartitionedFile, count: Count) -> Self {
+        let range = match &file.range {
+            Some(range) => range.start.max(0) as u64..range.end.max(0) as u64,
+            None => 0..file.object_meta.size,
+        };
+        Self {
+            range,
+            done: 0,
+            count,
+        }
+    }
+
+    /// All that lies before a place of the file is done.
+    fn up_to(&mut self, place: u64) {
+        let done = place.clamp(self.range.start, self.range.end) - self.range.start;
+        if done > self.done {
+            self.count.add((done - self.done) as usize);
+            self.done = done;
+        }
+    }
 }
 
 fn parquet_error(error: Error) -> ParquetError {
@@ -122,6 +161,7 @@ impl PinnedReader {
             local: None,
             access: access.clone(),
             metrics,
+            passed: None,
             index: None,
             pages: Some((Arc::clone(footer), Chunks::of(footer))),
         }
@@ -245,6 +285,10 @@ impl AsyncFileReader for PinnedReader {
         &mut self,
         ranges: Vec<Range<u64>>,
     ) -> BoxFuture<'_, ParquetResult<Vec<Bytes>>> {
+        let first = ranges.iter().map(|range| range.start).min();
+        if let (Some(passed), Some(first)) = (&mut self.passed, first) {
+            passed.up_to(first);
+        }
         async move { self.read_all(ranges).await.map_err(parquet_error) }.boxed()
     }
 
@@ -278,6 +322,9 @@ impl Drop for PinnedReader {
         let ratio = &self.metrics.scan_efficiency_ratio;
         ratio.add_part(self.metrics.bytes_scanned.value());
         ratio.set_total(self.input.meta.size as usize);
+        if let Some(passed) = &mut self.passed {
+            passed.up_to(u64::MAX);
+        }
     }
 }
 

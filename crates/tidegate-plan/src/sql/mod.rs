@@ -38,6 +38,7 @@ mod using;
 mod virtual_columns;
 mod whole;
 
+mod blame;
 mod error;
 mod errors;
 mod wording;
@@ -45,11 +46,12 @@ mod wording;
 #[cfg(test)]
 mod tests;
 
+pub use blame::{blame, place, start};
 pub use casts::functions;
 pub use error::{Code, Error, Result, did_you_mean, near};
 pub use errors::from_datafusion;
 pub use parameters::Parameters;
-pub use plan::{Inputs, place, plan, references};
+pub use plan::{Inputs, plan, references};
 pub use source::{Limits, Source};
 pub use statement::{
     Argument, Column, Copy, CreateExternalTable, CreateTableAs, CreateView, Drop, Explain, Insert,

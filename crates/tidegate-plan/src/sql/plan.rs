@@ -26,6 +26,7 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::planner::{NullOrdering, ParserOptions, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 
+use super::blame;
 use super::describe;
 use super::error::{Code, Error, Result};
 use super::errors;
@@ -61,39 +62,13 @@ pub fn plan(parsed: &Parsed, inputs: &Inputs<'_>) -> Result<LogicalPlan> {
     .map_err(|error| placed(error, parsed))
 }
 
-/// An error without a place stands at the word it speaks of, if the statement has that word
-/// once, else at the whole statement.
+/// An error without a place stands at what it speaks of, else at the start of the statement.
 pub(crate) fn placed(error: Error, parsed: &Parsed) -> Error {
     if error.span.is_some() {
         return error;
     }
-    let word = place(parsed, &error.message);
-    error.at(word).at(parsed.span.clone())
-}
-
-/// Where the first word in backticks of a message stands in the script, if it is once in the
-/// statement.
-pub fn place(parsed: &Parsed, message: &str) -> Option<std::ops::Range<usize>> {
-    let word = errors::between(message, "`", "`")?;
-    let at = only_place(&parsed.text, word)?;
-    Some(parsed.span.start + at.start..parsed.span.start + at.end)
-}
-
-/// Where a word is, if it is there once as a whole word, in any case.
-fn only_place(text: &str, word: &str) -> Option<std::ops::Range<usize>> {
-    let of_word = |c: char| c.is_alphanumeric() || c == '_';
-    if !word.starts_with(of_word) || !text.is_ascii() {
-        return None;
-    }
-    let (folded, wanted) = (text.to_ascii_lowercase(), word.to_ascii_lowercase());
-    let mut places = folded.match_indices(&wanted).filter(|(at, _)| {
-        let end = at + wanted.len();
-        !folded[..*at].ends_with(of_word) && !folded[end..].starts_with(of_word)
-    });
-    match (places.next(), places.next()) {
-        (Some((at, _)), None) => Some(at..at + wanted.len()),
-        _ => None,
-    }
+    let place = blame::place(parsed, &error.message);
+    error.at(place.unwrap_or_else(|| blame::start(parsed)))
 }
 
 fn statement(statement_: &Statement, parsed: &Parsed, inputs: &Inputs<'_>) -> Result<LogicalPlan> {

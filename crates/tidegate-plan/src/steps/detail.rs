@@ -1,11 +1,13 @@
 //! Which word an operator goes by, and the particulars that follow the word.
 
+use std::sync::Arc;
+
 use datafusion::catalog::memory::MemorySourceConfig;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::logical_expr::JoinType;
-use datafusion::physical_expr::Partitioning;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion::physical_expr::{Partitioning, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::utils::JoinFilter;
@@ -25,7 +27,8 @@ use datafusion::physical_plan::{
 
 use tidegate_operators::parquet::GuardedScan;
 
-use super::text::{expression, list, ordering, plain_name, sort_key};
+use super::resolve::{self, resolved};
+use super::text::{expression, list, plain_name, sort_key};
 use crate::graph::Word;
 
 /// The word and the particulars of an operator.
@@ -36,7 +39,10 @@ pub(super) fn of(plan: &dyn ExecutionPlan) -> (Word, String) {
     if let Some(filter) = plan.downcast_ref::<FilterExec>() {
         return (
             Word::Map,
-            format!("where {}", expression(filter.predicate().as_ref())),
+            format!(
+                "where {}",
+                shown(filter.predicate(), filter.input().as_ref())
+            ),
         );
     }
     if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
@@ -49,6 +55,19 @@ pub(super) fn of(plan: &dyn ExecutionPlan) -> (Word, String) {
         .or_else(|| movements(plan))
         .or_else(|| windows(plan))
         .unwrap_or_else(|| by_name(plan))
+}
+
+/// An expression over the output of `input` as a person would write it.
+fn shown(expr: &Arc<dyn PhysicalExpr>, input: &dyn ExecutionPlan) -> String {
+    expression(resolved(expr, input).as_ref())
+}
+
+/// The keys of an order over the output of `input`.
+fn shown_order<'k>(
+    keys: impl IntoIterator<Item = &'k PhysicalSortExpr>,
+    input: &dyn ExecutionPlan,
+) -> String {
+    list(resolve::sort_keys(keys, input).iter().map(sort_key))
 }
 
 fn scan_detail(scan: &DataSourceExec) -> String {
@@ -96,9 +115,10 @@ fn files(config: &FileScanConfig) -> String {
         .map(|file| file.object_meta.location.as_ref())
         .collect();
     let kind = config.file_source().file_type();
+    let root = root(config.object_store_url.as_str());
     match paths.as_slice() {
         [] => format!("{kind}, no files"),
-        [only] => format!("{kind} {only}"),
+        [only] => format!("{kind} {root}{only}"),
         [first, rest @ ..] => {
             let distinct: std::collections::BTreeSet<_> = paths.iter().collect();
             let mut shared = *first;
@@ -108,9 +128,24 @@ fn files(config: &FileScanConfig) -> String {
                 }
             }
             match distinct.len() {
-                1 => format!("{kind} {first}"),
-                files => format!("{kind} {shared}, {files} files"),
+                1 => format!("{kind} {root}{first}"),
+                files => format!("{kind} {root}{shared}, {files} files"),
             }
+        }
+    }
+}
+
+/// What stands before the paths of a store: `/`, or its URL. Who signed for a web address is nobody
+/// else's business; a container of Azure is where users are in other URLs.
+fn root(store: &str) -> String {
+    match store.split_once("://") {
+        Some(("file", _)) | None => "/".into(),
+        Some((scheme, place)) => {
+            let host = match place.split_once('@') {
+                Some((_, host)) if scheme.starts_with("http") => host,
+                _ => place,
+            };
+            format!("{scheme}://{}/", host.trim_end_matches('/'))
         }
     }
 }
@@ -132,7 +167,7 @@ fn projection_detail(projection: &ProjectionExec) -> String {
         .expr()
         .iter()
         .map(|item| {
-            let text = expression(item.expr.as_ref());
+            let text = shown(&item.expr, projection.input().as_ref());
             named(text, &item.alias)
         })
         .collect();
@@ -148,10 +183,13 @@ fn projection_detail(projection: &ProjectionExec) -> String {
     }
 }
 
-/// An expression and its name, where that says more.
+/// An expression and its name, where that says more. A name that is the expression without its
+/// parentheses, or a window without its frame, says less.
 fn named(text: String, name: &str) -> String {
     let name = plain_name(name);
-    if text == name {
+    let window = name.ends_with(" over (…)") && text.contains(" over (");
+    let says_less = resolve::is_computed(&name) && (window || resolve::alike(&text, &name));
+    if text == name || says_less && !name.starts_with("__") {
         text
     } else {
         format!("{text} as {name}")
@@ -169,10 +207,7 @@ fn aggregate_detail(aggregate: &AggregateExec) -> String {
         .group_expr()
         .expr()
         .iter()
-        .map(|(expr, alias)| {
-            let text = expression(expr.as_ref());
-            named(text, alias)
-        })
+        .map(|(expr, alias)| named(shown(expr, aggregate.input().as_ref()), alias))
         .collect();
     let mut parts = vec![];
     if !phase.is_empty() {
@@ -184,7 +219,7 @@ fn aggregate_detail(aggregate: &AggregateExec) -> String {
     let functions: Vec<_> = aggregate
         .aggr_expr()
         .iter()
-        .map(|function| function_text(function))
+        .map(|function| function_text(aggregate, function))
         .collect();
     let head = parts.join(" ");
     match (head.is_empty(), functions.is_empty()) {
@@ -194,15 +229,16 @@ fn aggregate_detail(aggregate: &AggregateExec) -> String {
     }
 }
 
-fn function_text(function: &AggregateFunctionExpr) -> String {
+/// An aggregate function with its arguments.
+pub(super) fn function_text(aggregate: &AggregateExec, function: &AggregateFunctionExpr) -> String {
     let distinct = if function.is_distinct() {
         "distinct "
     } else {
         ""
     };
+    let arguments = resolve::arguments(aggregate, function);
     let args = list(
-        function
-            .expressions()
+        arguments
             .iter()
             .map(|argument| expression(argument.as_ref())),
     );
@@ -213,53 +249,40 @@ fn function_text(function: &AggregateFunctionExpr) -> String {
     };
     let order = match function.order_bys() {
         [] => String::new(),
-        keys => format!(" order by {}", list(keys.iter().map(sort_key))),
+        keys => {
+            let keys = shown_order(keys, resolve::first_input(aggregate));
+            format!(" order by {keys}")
+        }
     };
     format!("{}({distinct}{args}{order})", function.fun().name())
 }
 
 fn joins(plan: &dyn ExecutionPlan) -> Option<(Word, String)> {
     if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
-        let sides = join
-            .on()
-            .iter()
-            .map(|(l, r)| format!("{} = {}", expression(l.as_ref()), expression(r.as_ref())));
+        let (left, right) = (join.left().as_ref(), join.right().as_ref());
         let how = match join.partition_mode() {
             PartitionMode::CollectLeft => ", left side to all",
             _ => "",
         };
-        let on = list(sides);
-        return Some((
-            Word::Join,
-            format!(
-                "{} on {on}{}{how}",
-                kind(join.join_type()),
-                extra(join.filter())
-            ),
-        ));
+        let kind = kind(join.join_type());
+        let on = equalities(join.on(), left, right);
+        let and = join.filter().map_or_else(String::new, |filter| {
+            format!(" and {}", condition(filter, left, right))
+        });
+        return Some((Word::Join, format!("{kind} on {on}{and}{how}")));
     }
     if let Some(join) = plan.downcast_ref::<SortMergeJoinExec>() {
-        let sides = join
-            .on()
-            .iter()
-            .map(|(l, r)| format!("{} = {}", expression(l.as_ref()), expression(r.as_ref())));
-        return Some((
-            Word::Join,
-            format!("{} by merging on {}", kind(&join.join_type()), list(sides)),
-        ));
+        let (left, right) = (join.left().as_ref(), join.right().as_ref());
+        let (kind, on) = (kind(&join.join_type()), equalities(join.on(), left, right));
+        return Some((Word::Join, format!("{kind} by merging on {on}")));
     }
     if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() {
-        let on = join
-            .filter()
-            .map(|filter| format!(" on {}", expression(filter.expression().as_ref())));
-        return Some((
-            Word::Join,
-            format!(
-                "{}{}, row by row",
-                kind(join.join_type()),
-                on.unwrap_or_default()
-            ),
-        ));
+        let (left, right) = (join.left().as_ref(), join.right().as_ref());
+        let on = join.filter().map_or_else(String::new, |filter| {
+            format!(" on {}", condition(filter, left, right))
+        });
+        let kind = kind(join.join_type());
+        return Some((Word::Join, format!("{kind}{on}, row by row")));
     }
     if plan.is::<CrossJoinExec>() {
         return Some((Word::Join, "cross".into()));
@@ -291,10 +314,19 @@ fn kind(join_type: &JoinType) -> String {
     .into()
 }
 
-fn extra(filter: Option<&JoinFilter>) -> String {
-    filter.map_or_else(String::new, |filter| {
-        format!(" and {}", expression(filter.expression().as_ref()))
-    })
+fn equalities(
+    on: &[(Arc<dyn PhysicalExpr>, Arc<dyn PhysicalExpr>)],
+    left: &dyn ExecutionPlan,
+    right: &dyn ExecutionPlan,
+) -> String {
+    let side = |(l, r): &(Arc<dyn PhysicalExpr>, Arc<dyn PhysicalExpr>)| {
+        format!("{} = {}", shown(l, left), shown(r, right))
+    };
+    list(on.iter().map(side))
+}
+
+fn condition(filter: &JoinFilter, left: &dyn ExecutionPlan, right: &dyn ExecutionPlan) -> String {
+    expression(resolve::join_filter(filter, left, right).as_ref())
 }
 
 fn movements(plan: &dyn ExecutionPlan) -> Option<(Word, String)> {
@@ -302,7 +334,7 @@ fn movements(plan: &dyn ExecutionPlan) -> Option<(Word, String)> {
         let to = match shuffle.partitioning() {
             Partitioning::Hash(keys, _) => format!(
                 "by hash({})",
-                list(keys.iter().map(|key| expression(key.as_ref())))
+                list(keys.iter().map(|key| shown(key, shuffle.input().as_ref())))
             ),
             Partitioning::RoundRobinBatch(_) => "in turn".into(),
             _ => "by range".into(),
@@ -315,7 +347,7 @@ fn movements(plan: &dyn ExecutionPlan) -> Option<(Word, String)> {
             Word::Shuffle,
             format!(
                 "to one partition, kept in order of {}{}",
-                ordering(merge.expr()),
+                shown_order(merge.expr(), merge.input().as_ref()),
                 first(plan)
             ),
         ));
@@ -337,32 +369,30 @@ fn windows(plan: &dyn ExecutionPlan) -> Option<(Word, String)> {
             plan.downcast_ref::<BoundedWindowAggExec>()
                 .map(|window| window.window_expr())
         })?;
-    Some((
-        Word::Window,
-        some(
-            windows
-                .iter()
-                .map(|window| window_text(window.as_ref()))
-                .collect(),
-        ),
-    ))
+    let input = plan.children().into_iter().next()?;
+    let text = |window: &Arc<dyn WindowExpr>| window_text(window.as_ref(), input.as_ref());
+    Some((Word::Window, some(windows.iter().map(text).collect())))
 }
 
-fn window_text(window: &dyn WindowExpr) -> String {
+/// A call of a window function over rows of `input`.
+pub(super) fn window_text(window: &dyn WindowExpr, input: &dyn ExecutionPlan) -> String {
     let call = plain_name(window.name());
     let call = call.strip_suffix(" over (…)").unwrap_or(&call);
+    let arguments = window.expressions();
+    let arguments = list(arguments.iter().map(|expr| shown(expr, input)));
+    let call = match call.split_once('(') {
+        Some((name, plain)) if resolve::alike(plain, &arguments) => format!("{name}({arguments})"),
+        _ => call.to_string(),
+    };
     let mut over = vec![];
     if !window.partition_by().is_empty() {
-        let keys = window
-            .partition_by()
-            .iter()
-            .map(|expr| expression(expr.as_ref()));
+        let keys = window.partition_by().iter().map(|expr| shown(expr, input));
         over.push(format!("partition by {}", list(keys)));
     }
     if !window.order_by().is_empty() {
         over.push(format!(
             "order by {}",
-            list(window.order_by().iter().map(sort_key))
+            shown_order(window.order_by(), input)
         ));
     }
     format!("{call} over ({})", over.join(" "))
@@ -377,7 +407,11 @@ fn by_name(plan: &dyn ExecutionPlan) -> (Word, String) {
         };
         return (
             Word::Sort,
-            format!("by {}{within}{}", ordering(sort.expr()), first(plan)),
+            format!(
+                "by {}{within}{}",
+                shown_order(sort.expr(), sort.input().as_ref()),
+                first(plan)
+            ),
         );
     }
     if let Some(limit) = plan.downcast_ref::<GlobalLimitExec>() {

@@ -22,6 +22,7 @@ use crate::private;
 use crate::query::{BatchStream, Query, QueryKind, QueryState, Start};
 use crate::running;
 use crate::session::Session;
+use crate::tables;
 
 /// A name to give to what was written, once it is there.
 struct Registration {
@@ -114,7 +115,11 @@ fn start(
             let graph = running::attach(&session, graph, &query)?;
             let running = running::start(&session, &state, &graph, &query)?;
             let written = async move {
-                let failed = |error| convert::from_datafusion(error, Some(&parsed), Some(&state));
+                let failed = |error| {
+                    let views = tables::views(&session.inner.catalog, &parsed.statement);
+                    let error = convert::from_datafusion(error, Some(&parsed), Some(&state));
+                    convert::blamed(error, &parsed, views)
+                };
                 let batches: Vec<_> = running.map_err(failed).try_collect().await?;
                 if private::holds(&session, &target) {
                     private::count(&session, &target)?;

@@ -16,6 +16,7 @@ pub(crate) struct Names {
     source: Source,
     settings: Vec<&'static str>,
     functions: OnceCell<Vec<String>>,
+    table_functions: OnceCell<Vec<String>>,
     tables: OnceCell<Vec<String>>,
     columns: RefCell<HashMap<String, Vec<String>>>,
 }
@@ -37,6 +38,7 @@ impl Names {
             source,
             settings: Settings::definitions().iter().map(|def| def.name).collect(),
             functions: OnceCell::new(),
+            table_functions: OnceCell::new(),
             tables: OnceCell::new(),
             columns: RefCell::default(),
         }
@@ -64,6 +66,7 @@ impl Names {
     pub(crate) fn forget(&mut self) {
         self.tables.take();
         self.functions.take();
+        self.table_functions.take();
         self.columns.get_mut().clear();
     }
 
@@ -76,6 +79,15 @@ impl Names {
             Source::Session(session, _) => session.functions(),
             #[cfg(test)]
             Source::Fixed => vec![],
+        })
+    }
+
+    /// The functions that stand in FROM.
+    pub(super) fn table_functions(&self) -> &[String] {
+        self.table_functions.get_or_init(|| match &self.source {
+            Source::Session(session, _) => session.table_functions(),
+            #[cfg(test)]
+            Source::Fixed => vec!["generate_series".into(), "read_csv".into()],
         })
     }
 

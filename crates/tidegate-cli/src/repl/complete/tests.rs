@@ -11,7 +11,7 @@ fn names() -> Names {
             ("zones", &["id", "name"]),
             ("data/a.csv", &["alpha", "beta"]),
         ],
-        &["sum", "substr", "read_csv", "count"],
+        &["sum", "substr", "count"],
     )
 }
 
@@ -52,6 +52,7 @@ fn tables_follow_from_and_join() {
     );
     check("select * from trips, z|", &["select * from trips, zones"]);
     check("select * from read_|", &["select * from read_csv("]);
+    check("select * from gen|", &["select * from generate_series("]);
     check("describe tr|", &["describe trips"]);
 }
 
@@ -94,6 +95,11 @@ fn settings_follow_set_and_their_values_the_sign() {
     check("show max|", &["show max_rows"]);
     check("set pager = n|", &["set pager = never"]);
     check("set format to mark|", &["set format to markdown"]);
+    check(
+        "set no_network = o|",
+        &["set no_network = off", "set no_network = on"],
+    );
+    check("set threads = |", &[]);
 }
 
 #[test]
@@ -142,6 +148,19 @@ fn files_are_completed_inside_quotes() {
     check(
         &format!(".read {at}/ma|"),
         &[&format!(".read '{at}/many words.csv'")],
+    );
+    check(
+        &format!(".schema {at}/ma|"),
+        &[&format!(".schema '{at}/many words.csv'")],
+    );
+    check(
+        &format!(".schema '{at}/pa|"),
+        &[&format!(".schema '{at}/part/")],
+    );
+    check(&format!(".tables {at}/pa|"), &[]);
+    check(
+        &format!("select * from read_csv('{at}/pa|"),
+        &[&format!("select * from read_csv('{at}/part/")],
     );
     let (_, found) = complete(
         "",
