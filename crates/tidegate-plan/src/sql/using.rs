@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, ExcludeSelectItem, Expr, GroupByExpr, Ident, JoinConstraint, JoinOperator,
-    ObjectName, ObjectNamePart, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, Spanned,
-    TableFactor, TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    BinaryOperator, ExcludeSelectItem, Expr, GroupByExpr, Ident, Join, JoinConstraint,
+    JoinOperator, ObjectName, ObjectNamePart, OrderBy, OrderByKind, Query, Select, SelectItem,
+    SetExpr, Spanned, TableFactor, TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 
 use super::error::{Error, Result};
@@ -78,12 +78,76 @@ struct Scope {
     merged: Vec<(Ident, Merged)>,
     /// None if some columns are not known.
     star: Option<Star>,
+    /// A join in parentheses is among them: what it has is not looked for.
+    opaque: bool,
+}
+
+/// A column that USING names, on both sides.
+struct Pair {
+    column: Ident,
+    left: Merged,
+    right: Expr,
+}
+
+impl Pair {
+    fn equal(&self) -> Expr {
+        binary(
+            self.left.value.clone(),
+            BinaryOperator::Eq,
+            self.right.clone(),
+        )
+    }
+
+    fn merged(self, side: Side) -> (Ident, Merged) {
+        let merged = match side {
+            Side::Left => self.left,
+            Side::Right => Merged {
+                value: self.right,
+                differs: true,
+            },
+            Side::Both => Merged {
+                value: call("coalesce", vec![self.left.value, self.right]),
+                differs: true,
+            },
+        };
+        (self.column, merged)
+    }
+}
+
+fn and(left: Expr, right: Expr) -> Expr {
+    binary(left, BinaryOperator::And, right)
+}
+
+fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp {
+        left: Box::new(left),
+        op,
+        right: Box::new(right),
+    }
 }
 
 impl Scope {
     fn merged(&self, column: &str) -> Option<&Merged> {
         let mut found = self.merged.iter().filter(|(name, _)| name.value == column);
         found.next_back().map(|(_, merged)| merged)
+    }
+
+    /// The columns of USING whose tables are known.
+    fn pairs(&self, names: &[ObjectName], right: Option<&Relation>) -> Vec<Pair> {
+        let Some(right) = right.filter(|_| !self.opaque) else {
+            return Vec::new();
+        };
+        let pair = |name: &ObjectName| {
+            let [ObjectNamePart::Identifier(column)] = name.0.as_slice() else {
+                return None;
+            };
+            Some(Pair {
+                column: column.clone(),
+                left: self.find(column)?,
+                right: qualified(&right.name, column),
+            })
+        };
+        names.iter().filter_map(pair).collect()
     }
 
     /// Adds the table that was joined last, which shows all but what is merged.
@@ -252,108 +316,66 @@ impl Joins<'_> {
         };
         scope.relations.extend(first);
         let nested = |factor: &TableFactor| matches!(factor, TableFactor::NestedJoin { .. });
-        let mut opaque = nested(&table.relation);
+        scope.opaque = nested(&table.relation);
         for join in &mut table.joins {
-            let right = self.relation(&join.relation);
-            opaque |= nested(&join.relation);
-            let side = Side::of(&join.join_operator);
-            let place = self.source.range(join.relation.span());
-            let unknown = || {
-                Error::unsupported("this RIGHT or FULL join with USING or NATURAL is not supported: where the merged column comes from is not known")
-                    .at(place.clone())
-                    .hint("write ON l.k = r.k and, for the merged column, coalesce(l.k, r.k)")
-            };
-            let visible: HashMap<String, Merged> = scope
-                .merged
-                .iter()
-                .map(|(name, merged)| (name.value.clone(), merged.clone()))
-                .collect();
-            let semi = matches!(
-                join.join_operator,
-                JoinOperator::LeftSemi(_) | JoinOperator::LeftAnti(_)
-            );
-            let Some(constraint) = constraint(&mut join.join_operator) else {
-                scope.add(right, &[]);
-                continue;
-            };
-            if let JoinConstraint::On(on) = constraint {
-                replace(on, &visible);
-            }
-            if matches!(constraint, JoinConstraint::Natural) {
-                let common = match &right {
-                    Some(right) if !opaque => common_columns(&scope.relations, right),
-                    _ => None,
-                };
-                match common.filter(|names| !names.is_empty()) {
-                    Some(names) => *constraint = JoinConstraint::Using(names),
-                    None if side.is_outer() => return Err(unknown()),
-                    None => {}
-                }
-            }
-            let JoinConstraint::Using(names) = &*constraint else {
-                if matches!(constraint, JoinConstraint::Natural) || semi {
-                    scope.star = None;
-                }
-                scope.add(right, &[]);
-                continue;
-            };
-            let mut on: Option<Expr> = None;
-            let mut rewritten = false;
-            let mut found = Vec::new();
-            for name in names {
-                let [ObjectNamePart::Identifier(column)] = name.0.as_slice() else {
-                    continue;
-                };
-                let left = if opaque { None } else { scope.find(column) };
-                let (Some(left), Some(right)) = (left, &right) else {
-                    if side.is_outer() {
-                        return Err(unknown());
-                    }
-                    continue;
-                };
-                let theirs = qualified(&right.name, column);
-                rewritten |= left.differs;
-                let equal = Expr::BinaryOp {
-                    left: Box::new(left.value.clone()),
-                    op: BinaryOperator::Eq,
-                    right: Box::new(theirs.clone()),
-                };
-                on = Some(match on {
-                    Some(on) => Expr::BinaryOp {
-                        left: Box::new(on),
-                        op: BinaryOperator::And,
-                        right: Box::new(equal),
-                    },
-                    None => equal,
-                });
-                let merged = match side {
-                    Side::Left => left,
-                    Side::Right => Merged {
-                        value: theirs,
-                        differs: true,
-                    },
-                    Side::Both => Merged {
-                        value: call("coalesce", vec![left.value, theirs]),
-                        differs: true,
-                    },
-                };
-                found.push((column.clone(), merged));
-            }
-            if rewritten
-                && found.len() == names.len()
-                && let Some(on) = on
-            {
-                // DataFusion would join by the left one's column only.
-                *constraint = JoinConstraint::On(on);
-            }
-            if semi {
-                scope.star = None;
-            }
-            let names: Vec<Ident> = found.iter().map(|(name, _)| name.clone()).collect();
-            scope.merged.extend(found);
-            scope.add(right, &names);
+            scope.opaque |= nested(&join.relation);
+            self.join(&mut scope, join)?;
         }
         Ok(scope)
+    }
+
+    fn join(&self, scope: &mut Scope, join: &mut Join) -> Result<()> {
+        let right = self.relation(&join.relation);
+        let side = Side::of(&join.join_operator);
+        let unknown = Error::unsupported("this join with USING or NATURAL beside RIGHT or FULL is not supported: where the merged column comes from is not known")
+            .at(self.source.range(join.relation.span()))
+            .hint("write ON l.k = r.k and, for the merged column, coalesce(l.k, r.k)");
+        let semi = matches!(
+            join.join_operator,
+            JoinOperator::LeftSemi(_) | JoinOperator::LeftAnti(_)
+        );
+        let Some(constraint) = constraint(&mut join.join_operator) else {
+            scope.add(right, &[]);
+            return Ok(());
+        };
+        if let JoinConstraint::On(on) = constraint {
+            let merged = scope.merged.iter();
+            let visible = merged.map(|(name, merged)| (name.value.clone(), merged.clone()));
+            replace(on, &visible.collect());
+        }
+        if matches!(constraint, JoinConstraint::Natural) {
+            let common = match &right {
+                Some(right) if !scope.opaque => common_columns(&scope.relations, right),
+                _ => None,
+            };
+            match common.filter(|names| !names.is_empty()) {
+                Some(names) => *constraint = JoinConstraint::Using(names),
+                None if side.is_outer() => return Err(unknown),
+                None => {}
+            }
+        }
+        if semi || matches!(constraint, JoinConstraint::Natural) {
+            scope.star = None;
+        }
+        let JoinConstraint::Using(names) = &*constraint else {
+            scope.add(right, &[]);
+            return Ok(());
+        };
+        let pairs = scope.pairs(names, right.as_ref());
+        let all = pairs.len() == names.len();
+        let rewritten = pairs.iter().any(|pair| pair.left.differs);
+        if !all && (rewritten || side.is_outer()) {
+            return Err(unknown);
+        }
+        if rewritten && let Some(on) = pairs.iter().map(Pair::equal).reduce(and) {
+            // DataFusion would join by the left one's column only.
+            *constraint = JoinConstraint::On(on);
+        }
+        let columns: Vec<Ident> = pairs.iter().map(|pair| pair.column.clone()).collect();
+        let merged = pairs.into_iter().map(|pair| pair.merged(side));
+        scope.merged.extend(merged);
+        scope.add(right, &columns);
+        Ok(())
     }
 
     fn relation(&self, factor: &TableFactor) -> Option<Relation> {
