@@ -18,16 +18,26 @@ mod linux {
     /// A run that lasts longer may have huge pages: by then it has data.
     const SHORT: Duration = Duration::from_millis(30);
 
+    /// Whether the process may have huge pages at all: who started it may have decided that.
+    static MAY_HAVE: AtomicBool = AtomicBool::new(false);
+
     /// At the very start of the process.
     pub(crate) fn begin() {
-        huge_pages(false);
+        // SAFETY: asks the kernel, and changes nothing.
+        let refused = unsafe { libc::prctl(libc::PR_GET_THP_DISABLE, 0, 0, 0, 0) };
+        if refused == 0 {
+            MAY_HAVE.store(true, Ordering::Relaxed);
+            huge_pages(false);
+        }
         let_go_of_code();
     }
 
     /// Waits until a run is not short, and lets it have huge pages.
     pub(crate) async fn settle() {
         tokio::time::sleep(SHORT).await;
-        huge_pages(true);
+        if MAY_HAVE.load(Ordering::Relaxed) {
+            huge_pages(true);
+        }
     }
 
     /// Lets go of the pages of the program itself. They stay in the cache of the system: what is

@@ -84,14 +84,15 @@ fn text(progress: &Progress) -> String {
     }
     let whole = Duration::from_secs(progress.elapsed.as_secs());
     parts.push(seconds(whole));
+    // A narrow terminal cuts the end off: what matters most comes first.
+    if let Some(left) = remaining(progress) {
+        parts.push(format!("about {} left", seconds(left)));
+    }
     if progress.bytes_read > 0 {
         parts.push(format!("{} read", size(progress.bytes_read)));
     }
     if progress.rows_read > 0 {
         parts.push(format!("{} rows read", progress.rows_read));
-    }
-    if let Some(left) = remaining(progress) {
-        parts.push(format!("about {} left", seconds(left)));
     }
     parts.join("  ")
 }
@@ -144,7 +145,7 @@ mod tests {
         progress.fraction = Some(0.5);
         assert_eq!(
             text(&progress),
-            "██████████░░░░░░░░░░  50 %  2 s  1.5 MB read  10 rows read  about 3 s left"
+            "██████████░░░░░░░░░░  50 %  2 s  about 3 s left  1.5 MB read  10 rows read"
         );
     }
 }

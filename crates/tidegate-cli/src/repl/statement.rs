@@ -140,7 +140,7 @@ impl Repl {
                 flushed
             }
         };
-        let drawn = match poured.and_then(|drawn| Ok((drawn, closed.map_err(Failure::stdout)))) {
+        let drawn = match poured.map(|drawn| (drawn, closed.map_err(Failure::stdout))) {
             // The user has left the pager before the end of rows that were there.
             Ok((drawn, Err(Failure::ReaderGone))) if paged => drawn,
             Ok((drawn, closed)) => {

@@ -158,10 +158,7 @@ fn span(parsed: &Parsed, expr: &Expr) -> Option<Range<usize>> {
     let text = &parsed.text;
     let inner = inner.start - start..inner.end - start;
     let whole = match expr {
-        Expr::Cast {
-            kind: CastKind::DoubleColon,
-            ..
-        } => {
+        expr if ends_in_type(expr) => {
             let sign = inner.end + text[inner.end..].find("::")?;
             let closes = |c: char| c.is_whitespace() || c == ')';
             if !text[inner.end..sign].chars().all(closes) {
@@ -181,6 +178,16 @@ fn span(parsed: &Parsed, expr: &Expr) -> Option<Range<usize>> {
     };
     let whole = balanced(text, whole)?;
     Some(start + whole.start..start + whole.end)
+}
+
+/// Whether the last operand of an expression is cast by `::type`, which stands behind it.
+fn ends_in_type(expr: &Expr) -> bool {
+    match expr {
+        Expr::Cast { kind, .. } => *kind == CastKind::DoubleColon,
+        Expr::BinaryOp { right, .. } => ends_in_type(right),
+        Expr::UnaryOp { expr, .. } => ends_in_type(expr),
+        _ => false,
+    }
 }
 
 fn blank(text: &str) -> usize {
@@ -430,6 +437,11 @@ mod tests {
         check("SELECT x + 1, x + 2 FROM t", sum, Some("x + 1"));
         check("SELECT x + y, x * y FROM t", sum, Some("x + y"));
         check("SELECT x + y, y + x FROM t", sum, None);
+        check(
+            "SELECT x::tinyint * 100::tinyint FROM t",
+            "tinyint out of range: `2 * 100`",
+            Some("x::tinyint * 100::tinyint"),
+        );
         check(
             "SELECT -x FROM t",
             "bigint out of range: `-(-5)`",

@@ -314,14 +314,11 @@ fn kind(join_type: &JoinType) -> String {
     .into()
 }
 
-fn equalities(
-    on: &[(Arc<dyn PhysicalExpr>, Arc<dyn PhysicalExpr>)],
-    left: &dyn ExecutionPlan,
-    right: &dyn ExecutionPlan,
-) -> String {
-    let side = |(l, r): &(Arc<dyn PhysicalExpr>, Arc<dyn PhysicalExpr>)| {
-        format!("{} = {}", shown(l, left), shown(r, right))
-    };
+/// An expression of the left side, and the one of the right side that it equals.
+type Equality = (Arc<dyn PhysicalExpr>, Arc<dyn PhysicalExpr>);
+
+fn equalities(on: &[Equality], left: &dyn ExecutionPlan, right: &dyn ExecutionPlan) -> String {
+    let side = |(l, r): &Equality| format!("{} = {}", shown(l, left), shown(r, right));
     list(on.iter().map(side))
 }
 
