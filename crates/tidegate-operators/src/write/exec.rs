@@ -18,7 +18,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::runtime::JoinSet;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, OrderingRequirements};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
@@ -258,6 +258,7 @@ impl WriteExec {
             partitioning: self.partitioning.clone(),
             file_bytes_max: self.spec.file_bytes_max,
             open_files_max: (self.spec.open_files_max / partitions.max(1)).max(1),
+            encoder_bytes_max: encoder_memory(&context) / partitions.max(1),
             id: destination.id(),
             bytes_max: self.spec.bytes_max,
             bytes: AtomicU64::new(0),
@@ -299,6 +300,14 @@ impl WriteExec {
         let memory =
             MemoryConsumer::new(format!("WriteExec[{partition}]")).register(context.memory_pool());
         Task::new(Arc::clone(plan), partition, schema, counts, memory)
+    }
+}
+
+/// Half of the memory there is for queries.
+fn encoder_memory(context: &TaskContext) -> usize {
+    match context.memory_pool().memory_limit() {
+        MemoryLimit::Finite(bytes) => bytes / 2,
+        MemoryLimit::Infinite | MemoryLimit::Unknown => usize::MAX,
     }
 }
 

@@ -272,6 +272,23 @@ impl WriteFormat {
         }
     }
 
+    /// What an encoder takes beside what it says that it keeps, about: its tables and windows.
+    pub(super) fn encoder_bytes(&self, columns: usize) -> usize {
+        const COLUMN_BYTES: usize = 64 << 10;
+        match self {
+            Self::Parquet(_) => columns * COLUMN_BYTES,
+            Self::Csv(CsvOptions { compression, .. })
+            | Self::Json(JsonOptions { compression, .. })
+            | Self::Arrow(ArrowOptions { compression }) => match compression {
+                Compression::None => 4 << 10,
+                Compression::Gzip => 300 << 10,
+                Compression::Zstd => 4 << 20,
+                Compression::Bzip2 => 8 << 20,
+                Compression::Xz => 96 << 20,
+            },
+        }
+    }
+
     /// The suffix of its files, without the first dot.
     pub fn suffix(&self) -> String {
         let compression = match self {

@@ -22,8 +22,6 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// After so many directories of a batch the task counts its memory and gives way: it can be stopped
 /// only in between.
 const DIRS_IN_A_ROW: usize = 32;
-/// What an encoder takes for each column of its schema beside what it says that it keeps, about.
-const COLUMN_BYTES: usize = 64 << 10;
 
 /// What all tasks of a write share.
 #[derive(Debug)]
@@ -37,6 +35,8 @@ pub(super) struct Plan {
     pub(super) file_bytes_max: Option<u64>,
     /// Of one task.
     pub(super) open_files_max: usize,
+    /// Memory that the encoders of one task take at most: the rest is for what makes the rows.
+    pub(super) encoder_bytes_max: usize,
     /// In the names of files; no other write has it.
     pub(super) id: String,
     /// Of all files of all tasks.
@@ -286,13 +286,16 @@ impl Task {
 
     /// Counts the memory of a directory's encoder anew.
     fn recount(&mut self, dir: usize) {
-        let columns = match &self.splitter {
+        let itself = match &self.splitter {
             // The memory of one encoder is lost in that of the rest.
             None => 0,
-            Some(_) => self.plan.schema.fields().len(),
+            Some(_) => {
+                let columns = self.plan.schema.fields().len();
+                self.plan.format.encoder_bytes(columns)
+            }
         };
         if let Some(part) = self.parts.get_mut(&dir) {
-            let bytes = part.bytes_in_memory() + columns * COLUMN_BYTES;
+            let bytes = part.bytes_in_memory() + itself;
             self.parts_bytes = self.parts_bytes - part.counted + bytes;
             part.counted = bytes;
         }
@@ -302,7 +305,8 @@ impl Task {
     /// only one its rows so far, of many the largest end their files.
     async fn account(&mut self) -> Result<()> {
         let bytes = self.bytes_in_memory();
-        if self.memory.try_resize(bytes).is_ok() {
+        let fits = self.splitter.is_none() || self.parts_bytes <= self.plan.encoder_bytes_max;
+        if fits && self.memory.try_resize(bytes).is_ok() {
             return Ok(());
         }
         match &self.splitter {
