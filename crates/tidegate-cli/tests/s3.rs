@@ -204,3 +204,29 @@ fn a_file_of_a_web_server_is_a_table_and_a_glob_is_refused() {
         ended.stderr
     );
 }
+
+#[test]
+fn keys_are_found_in_the_shared_file_of_the_home_directory() {
+    let stand = Stand::new();
+    let home = stand.shell.path("home");
+    std::fs::create_dir_all(home.join(".aws")).unwrap();
+    let keys = format!(
+        "[default]\naws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}\nregion = us-east-1\n"
+    );
+    std::fs::write(home.join(".aws/credentials"), keys).unwrap();
+    let variables = [
+        ("AWS_ENDPOINT_URL", stand.server.endpoint.as_str()),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("HOME", home.to_str().unwrap()),
+    ];
+    let sql = "SELECT sum(a) AS s FROM 's3://tide/t/'";
+    let ended = stand
+        .shell
+        .run_with(&variables, &["-q", "-F", "csv", "-c", sql]);
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (0, "s\n33\n"),
+        "{}",
+        ended.stderr
+    );
+}

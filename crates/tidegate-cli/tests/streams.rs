@@ -178,6 +178,14 @@ fn a_signal_ends_at_once_what_waits_for_input_or_output() {
             .map(|task| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default());
         names.any(|found| found.trim() == name)
     };
+    let catches = |child: &std::process::Child, signal: &str| {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
+        let status = status.unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = u64::from_str_radix(caught.unwrap_or_default().trim(), 16).unwrap_or_default();
+        let number = if signal == "INT" { 2 } else { 15 };
+        caught & (1 << (number - 1)) != 0
+    };
     // Statements that do not come, rows that do not come, and rows that nobody takes.
     let waits: [(&[&str], &str); 3] = [
         (&[], "signals"),
@@ -197,7 +205,8 @@ fn a_signal_ends_at_once_what_waits_for_input_or_output() {
                 .stderr(Stdio::null())
                 .spawn()
                 .unwrap();
-            wait_until(|| has_thread(&child, thread));
+            // The thread that waits for signals stands before it asks for them.
+            wait_until(|| has_thread(&child, thread) && catches(&child, signal));
             let started = Instant::now();
             assert_eq!(
                 shell.script(&format!("kill -{signal} {}", child.id())).code,

@@ -10,7 +10,8 @@ use datafusion::catalog::TableProvider;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, ExcludeSelectItem, Expr, GroupByExpr, Ident, Join, JoinConstraint,
     JoinOperator, ObjectName, ObjectNamePart, OrderBy, OrderByKind, Query, Select, SelectItem,
-    SetExpr, Spanned, TableFactor, TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    SetExpr, Spanned, TableAlias, TableFactor, TableWithJoins, VisitMut, VisitorMut,
+    WildcardAdditionalOptions,
 };
 
 use super::error::{Error, Result};
@@ -22,7 +23,12 @@ type Tables = HashMap<String, Arc<dyn TableProvider>>;
 
 /// Writes the merged columns of every join out.
 pub(crate) fn write_out(query: &mut Query, tables: &Tables, source: &Source) -> Result<()> {
-    match VisitMut::visit(query, &mut Joins { tables, source }) {
+    let mut joins = Joins {
+        tables,
+        source,
+        with_queries: Vec::new(),
+    };
+    match VisitMut::visit(query, &mut joins) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
     }
@@ -31,17 +37,30 @@ pub(crate) fn write_out(query: &mut Query, tables: &Tables, source: &Source) -> 
 struct Joins<'a> {
     tables: &'a Tables,
     source: &'a Source,
+    /// The WITH queries in sight, the innermost last, with their columns as [`Relation`] has them.
+    with_queries: Vec<(String, Option<Vec<String>>)>,
 }
 
 impl VisitorMut for Joins<'_> {
     type Break = Box<Error>;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let columns = aliased(&cte.alias).or_else(|| self.selected(&cte.query.body));
+            let name = cte.alias.name.value.clone();
+            self.with_queries.push((name, columns));
+        }
         let order_by = query.order_by.as_mut();
         match self.body(&mut query.body, order_by) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(Box::new(error)),
         }
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        let own = query.with.as_ref().map_or(0, |with| with.cte_tables.len());
+        self.with_queries.truncate(self.with_queries.len() - own);
+        ControlFlow::Continue(())
     }
 }
 
@@ -66,6 +85,12 @@ struct Merged {
     value: Expr,
     /// DataFusion would take another one.
     differs: bool,
+}
+
+/// The columns that an alias names.
+fn aliased(alias: &TableAlias) -> Option<Vec<String>> {
+    let columns = alias.columns.iter().map(|column| column.name.value.clone());
+    Some(columns.collect()).filter(|columns: &Vec<String>| !columns.is_empty())
 }
 
 /// What `*` shows, in order: columns and their values.
@@ -383,26 +408,10 @@ impl Joins<'_> {
             TableFactor::Table { alias, .. } | TableFactor::Derived { alias, .. } => alias.as_ref(),
             _ => return None,
         };
-        let named = alias
-            .map(|alias| &alias.columns)
-            .filter(|columns| !columns.is_empty())
-            .map(|columns| {
-                columns
-                    .iter()
-                    .map(|column| column.name.value.clone())
-                    .collect()
-            });
-        let columns = named.or_else(|| match factor {
+        let columns = alias.and_then(aliased).or_else(|| match factor {
             TableFactor::Table {
                 name, args: None, ..
-            } => self.tables.get(&key(name)).map(|table| {
-                let schema = table.schema();
-                schema
-                    .fields()
-                    .iter()
-                    .map(|field| field.name().clone())
-                    .collect()
-            }),
+            } => self.columns_of(&key(name)),
             TableFactor::Derived { subquery, .. } => self.selected(&subquery.body),
             _ => None,
         });
@@ -411,6 +420,21 @@ impl Joins<'_> {
             None => name_of(factor)?,
         };
         Some(Relation { name, columns })
+    }
+
+    fn columns_of(&self, table: &str) -> Option<Vec<String>> {
+        let mut with_queries = self.with_queries.iter().rev();
+        if let Some((_, columns)) = with_queries.find(|(name, _)| name == table) {
+            return columns.clone();
+        }
+        let schema = self.tables.get(table)?.schema();
+        Some(
+            schema
+                .fields()
+                .iter()
+                .map(|field| field.name().clone())
+                .collect(),
+        )
     }
 
     /// The names of the columns of a query, if its text and the tables say them all.

@@ -140,7 +140,8 @@ impl SessionBuilder {
     /// When the temporary directory cannot be made, or a path of the sandbox does not exist.
     pub fn build(self) -> Result<Session> {
         let access = self.access()?;
-        let stores = Arc::new(Stores::new(access.clone()));
+        let stores = Stores::new(access.clone()).with_home(std::env::home_dir());
+        let stores = Arc::new(stores);
         let temp = Arc::new(temporary(&self.settings)?);
         let runtime = runtime(&self.settings, &temp, &stores)?;
         let working_dir = match self.working_dir {
