@@ -41,6 +41,8 @@ pub(crate) async fn run(session: &Session, shell: &Shell, run: &Run) -> Exit {
         return failure.exit();
     }
     let left: usize = scripts.iter().map(|(_, statements)| statements.len()).sum();
+    // The parser has done its part; planning brings code of its own.
+    crate::memory::let_go_of_code();
     runner.all(&scripts, left, exit).await
 }
 
