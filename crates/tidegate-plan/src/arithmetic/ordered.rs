@@ -82,8 +82,9 @@ impl ScalarUDFImpl for ToComparable {
     }
 
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        // Columns keep the name of what the user wrote.
+        // What is computed keeps the name of what the user wrote; a column and what is made of it are two.
         match args {
+            [column @ Expr::Column(_)] => Ok(format!("{}({column})", self.name())),
             [argument] => Ok(argument.schema_name().to_string()),
             _ => plan_err!("{} takes one argument", self.name()),
         }

@@ -1,5 +1,5 @@
-//! Aggregates with DISTINCT and ORDER BY that ask for different orders in one SELECT: DataFusion sorts their input once
-//! and answers all but one wrongly.
+//! An aggregate with DISTINCT and ORDER BY beside one that asks for another order in the same SELECT: DataFusion sorts
+//! their input once and may answer the one with DISTINCT in the other's order.
 
 use datafusion::common::DataFusionError;
 use datafusion::common::config::ConfigOptions;
@@ -27,7 +27,7 @@ impl AnalyzerRule for DistinctOrder {
                 return Err(DataFusionError::External(Box::new(
                     Error::new(
                         Code::Unsupported,
-                        "aggregates with DISTINCT and different ORDER BY in one SELECT are not supported",
+                        "an aggregate with DISTINCT and ORDER BY beside one with another ORDER BY is not supported",
                     )
                     .hint("compute each in a subquery of its own, and join them"),
                 )));
@@ -40,17 +40,19 @@ impl AnalyzerRule for DistinctOrder {
 
 fn differ(aggregate: &Aggregate) -> Result<bool> {
     let mut orders: Vec<Vec<SortExpr>> = Vec::new();
+    let mut distinct = false;
     for expr in &aggregate.aggr_expr {
         expr.apply(|expr| {
             if let Expr::AggregateFunction(call) = expr
-                && call.params.distinct
                 && !call.params.order_by.is_empty()
-                && !orders.contains(&call.params.order_by)
             {
-                orders.push(call.params.order_by.clone());
+                distinct |= call.params.distinct;
+                if !orders.contains(&call.params.order_by) {
+                    orders.push(call.params.order_by.clone());
+                }
             }
             Ok(TreeNodeRecursion::Continue)
         })?;
     }
-    Ok(orders.len() > 1)
+    Ok(distinct && orders.len() > 1)
 }

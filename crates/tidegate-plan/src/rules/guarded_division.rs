@@ -1,14 +1,17 @@
 //! `x <> 0 AND 1 / x > 2` does not divide by zero. SQL leaves the order of conditions open and DataFusion uses that: it
 //! computes the second one for every row, or pushes it down alone.
 
+use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
+use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, when};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::expressions::rewrite_whole_expressions;
+use super::in_subquery::has_predicate_subquery;
 
 /// Makes a divisor NULL for the rows that a condition before it decides: `false AND NULL` is false, `true OR NULL` is
 /// true. Integers and decimals only, for floats are never divided by zero. Comes after type coercion and before checked
@@ -32,6 +35,9 @@ impl AnalyzerRule for GuardedDivision {
 }
 
 fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    if let Expr::Case(case) = expr {
+        return guard_case(case, schema);
+    }
     let Expr::BinaryExpr(BinaryExpr {
         op: op @ (Operator::And | Operator::Or),
         ..
@@ -42,8 +48,7 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     if !divides(&expr, schema)? {
         return Ok(Transformed::new(expr, false, TreeNodeRecursion::Jump));
     }
-    let mut guards: Option<Expr> = None;
-    let guarded = guard_chain(expr, op, &mut guards, schema)?;
+    let guarded = guard_chain(expr, op, &mut Vec::new(), schema)?;
     Ok(Transformed::new(guarded, true, TreeNodeRecursion::Jump))
 }
 
@@ -51,7 +56,7 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
 fn guard_chain(
     expr: Expr,
     op: Operator,
-    guards: &mut Option<Expr>,
+    guards: &mut Vec<Expr>,
     schema: &DFSchema,
 ) -> Result<Expr> {
     match expr {
@@ -69,21 +74,69 @@ fn guard_chain(
             let part = part
                 .transform_down(|expr| rewrite_expr(expr, schema))
                 .data()?;
-            match guards {
-                Some(guard) => null_divisors(part, &undecided(guard.clone(), op), schema),
+            let columns = part.column_refs();
+            let about_it = |guard: &&Expr| !guard.column_refs().is_disjoint(&columns);
+            let about_it = guards.iter().filter(about_it).cloned();
+            let before = match op {
+                Operator::And => about_it.reduce(Expr::and),
+                _ => about_it.reduce(Expr::or),
+            };
+            match before {
+                Some(before) => null_divisors(part, &undecided(before, op), schema),
                 None => Ok(part),
             }
         }
         part => {
-            let before = guards.take();
-            *guards = Some(match (before, op) {
-                (None, _) => part.clone(),
-                (Some(before), Operator::And) => before.and(part.clone()),
-                (Some(before), _) => before.or(part.clone()),
-            });
+            // What is drawn anew each time decides nothing, and a subquery is not to run twice.
+            if !part.is_volatile() && !has_predicate_subquery(&part) {
+                guards.push(part.clone());
+            }
             Ok(part)
         }
     }
+}
+
+/// DataFusion makes AND and OR of a CASE that gives true or false: its branches are guarded as their parts are.
+fn guard_case(mut case: Case, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let boolean = |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Boolean));
+    let decides = case.expr.is_none()
+        && case
+            .when_then_expr
+            .iter()
+            .all(|(_, then)| boolean(then) || matches!(then.get_type(schema), Ok(DataType::Null)));
+    let whole = Expr::Case(case.clone());
+    let repeats = !whole.is_volatile() && !has_predicate_subquery(&whole);
+    if !decides || !repeats || !divides(&whole, schema)? {
+        return Ok(Transformed::no(whole));
+    }
+    let guarded = |part: &mut Expr, condition: Option<&Expr>| -> Result<()> {
+        // Inside of it there may be a chain.
+        let inner = std::mem::take(part).transform_down(|expr| rewrite_expr(expr, schema));
+        *part = match condition {
+            Some(condition) => null_divisors(inner.data()?, condition, schema)?,
+            None => inner.data()?,
+        };
+        Ok(())
+    };
+    let mut before: Option<Expr> = None;
+    for (when, then) in &mut case.when_then_expr {
+        guarded(when, before.as_ref())?;
+        let condition = when.as_ref().clone();
+        guarded(then, Some(&condition.clone().is_true()))?;
+        let not_this = condition.is_not_true();
+        before = Some(match before {
+            Some(before) => before.and(not_this),
+            None => not_this,
+        });
+    }
+    if let Some(otherwise) = &mut case.else_expr {
+        guarded(otherwise, before.as_ref())?;
+    }
+    Ok(Transformed::new(
+        Expr::Case(case),
+        true,
+        TreeNodeRecursion::Jump,
+    ))
 }
 
 /// Whether the parts before leave the value of a chain open.

@@ -180,16 +180,20 @@ fn value(predicate: InSubquery, schema: &DFSchema) -> Result<Expr> {
 fn quantified(predicate: SetComparison, schema: &DFSchema) -> Result<Expr> {
     let SetComparison {
         expr: x,
-        subquery: inner,
+        subquery,
         op,
         quantifier,
     } = &predicate;
-    if x.contains_outer() || inner.subquery.schema().fields().len() != 1 {
+    if x.contains_outer() || subquery.subquery.schema().fields().len() != 1 {
         return Ok(Expr::SetComparison(predicate));
     }
-    let y = Expr::Column(Column::from(inner.subquery.schema().qualified_field(0)));
+    let (inner, y) = &renamed(subquery)?;
     let seen_inside = seen_from_inside(*x.clone(), schema)?;
-    let comparison = Expr::BinaryExpr(BinaryExpr::new(Box::new(seen_inside), *op, Box::new(y)));
+    let comparison = Expr::BinaryExpr(BinaryExpr::new(
+        Box::new(seen_inside),
+        *op,
+        Box::new(y.clone()),
+    ));
     let unknown = exists(inner, Some(comparison.clone().is_null()))?;
     let (decides, value) = match quantifier {
         SetQuantifier::Any => (comparison, true),
@@ -213,24 +217,40 @@ struct Parts {
 impl Parts {
     /// None where the left side belongs to a query further out: such a predicate cannot be moved inside.
     fn new(predicate: &InSubquery, schema: &DFSchema) -> Result<Option<Self>> {
-        let (x, inner) = (&*predicate.expr, &predicate.subquery);
-        if x.contains_outer() || inner.subquery.schema().fields().len() != 1 {
+        let x = &*predicate.expr;
+        if x.contains_outer() || predicate.subquery.subquery.schema().fields().len() != 1 {
             return Ok(None);
         }
-        let y = Expr::Column(Column::from(inner.subquery.schema().qualified_field(0)));
+        let (inner, y) = &renamed(&predicate.subquery)?;
         let y_nullable = inner.subquery.schema().field(0).is_nullable();
         let x_nullable = x.nullable(schema)?;
         let seen_inside = seen_from_inside(x.clone(), schema)?;
         Ok(Some(Self {
             matches: exists(inner, Some(y.clone().eq(seen_inside)))?,
             null_inside: y_nullable
-                .then(|| exists(inner, Some(y.is_null())))
+                .then(|| exists(inner, Some(y.clone().is_null())))
                 .transpose()?,
             null_outside: x_nullable
                 .then(|| exists(inner, None).map(|any| (x.clone().is_null(), any)))
                 .transpose()?,
         }))
     }
+}
+
+/// A subquery whose column has a name that none outside has, and that column. Else `t.x` outside and `t.x` inside would
+/// be one column once the subquery is a join.
+fn renamed(inner: &Subquery) -> Result<(Subquery, Expr)> {
+    const NAME: &str = "__in_subquery";
+    let column = Expr::Column(Column::from(inner.subquery.schema().qualified_field(0)));
+    let rows = LogicalPlanBuilder::new_from_arc(Arc::clone(&inner.subquery))
+        .project([column.alias(NAME)])?
+        .build()?;
+    let renamed = Subquery {
+        subquery: Arc::new(rows),
+        outer_ref_columns: inner.outer_ref_columns.clone(),
+        spans: inner.spans.clone(),
+    };
+    Ok((renamed, Expr::Column(Column::new_unqualified(NAME))))
 }
 
 /// EXISTS over the rows of a subquery that fulfil a condition. One row is enough, where no row outside matters.
