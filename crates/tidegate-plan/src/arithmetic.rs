@@ -24,7 +24,10 @@ pub use function::{CheckedOp, Operation, functions};
 pub(crate) use ordered::{Comparable, ToComparable};
 pub use rule::CheckedArithmetic;
 
+use arrow::array::ArrayRef;
+use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
+use datafusion::logical_expr::ColumnarValue;
 
 /// What went wrong in a checked computation. It travels inside [`DataFusionError::External`], so that a caller can
 /// downcast to it and classify the failure as the user's data.
@@ -44,6 +47,20 @@ impl From<Error> for DataFusionError {
     fn from(error: Error) -> Self {
         DataFusionError::External(Box::new(error))
     }
+}
+
+/// Computes a value from another one by what is done with arrays; a constant stays one.
+pub(crate) fn over_array(
+    value: &ColumnarValue,
+    compute: impl FnOnce(&ArrayRef) -> datafusion::error::Result<ArrayRef>,
+) -> datafusion::error::Result<ColumnarValue> {
+    Ok(match value {
+        ColumnarValue::Array(array) => ColumnarValue::Array(compute(array)?),
+        ColumnarValue::Scalar(scalar) => {
+            let array = compute(&scalar.to_array()?)?;
+            ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)
+        }
+    })
 }
 
 /// The SQL name of a type, for messages.

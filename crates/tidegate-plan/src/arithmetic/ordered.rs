@@ -12,7 +12,8 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use datafusion::scalar::ScalarValue;
+
+use super::over_array;
 
 /// Which value is made of another one to compare it by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -111,12 +112,7 @@ impl ScalarUDFImpl for ToComparable {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         match args.args.as_slice() {
-            [ColumnarValue::Array(array)] => Ok(ColumnarValue::Array(self.array(array)?)),
-            [ColumnarValue::Scalar(scalar)] => {
-                let array = self.array(&scalar.to_array()?)?;
-                let scalar = ScalarValue::try_from_array(&array, 0)?;
-                Ok(ColumnarValue::Scalar(scalar))
-            }
+            [value] => over_array(value, |array| self.array(array)),
             _ => exec_err!("{} takes one argument", self.name()),
         }
     }

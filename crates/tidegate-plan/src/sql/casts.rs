@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
 
 use super::error::{Code, Error};
 use super::whole::Whole;
-use crate::arithmetic::sql_type;
+use crate::arithmetic::{over_array, sql_type};
 use crate::rules::expressions::rewrite_expressions;
 
 /// The functions a registry needs so that plans made here can be decoded.
@@ -192,20 +192,16 @@ impl ScalarUDFImpl for TimeText {
         else {
             return exec_err!("{} takes a text and a constant", Self::NAME);
         };
-        let texts = arrow::compute::cast(&text.to_array(1)?, &DataType::Utf8)?;
-        let times = texts.as_string::<i32>().iter().map(|text| match text {
-            Some(text) if !text.contains(':') => match or_null {
-                true => Ok(None),
-                false => Err(not_a_time(text)),
-            },
-            text => Ok(text),
-        });
-        let times: StringArray = times.collect::<Result<_>>()?;
-        Ok(match text {
-            ColumnarValue::Array(_) => ColumnarValue::Array(Arc::new(times)),
-            ColumnarValue::Scalar(_) => {
-                ColumnarValue::Scalar(ScalarValue::try_from_array(&times, 0)?)
-            }
+        over_array(text, |array| {
+            let texts = arrow::compute::cast(array, &DataType::Utf8)?;
+            let times = texts.as_string::<i32>().iter().map(|text| match text {
+                Some(text) if !text.contains(':') => match or_null {
+                    true => Ok(None),
+                    false => Err(not_a_time(text)),
+                },
+                text => Ok(text),
+            });
+            Ok(Arc::new(times.collect::<Result<StringArray>>()?))
         })
     }
 }

@@ -255,13 +255,32 @@ pub(crate) fn respell(query: &mut Query, error: &DataFusionError) -> bool {
 /// The query with a check of every name in `* REPLACE (… AS name)`, which the planner does not look at: it does look at
 /// those of EXCLUDE. Only to be planned, and only if there is such a name.
 pub(crate) fn with_replaced_checked(query: &Query) -> Option<Query> {
-    let mut checked = query.clone();
-    let mut checks = ReplaceChecks(false);
-    let _ = VisitMut::visit(&mut checked, &mut checks);
-    checks.0.then_some(checked)
+    query.visit(&mut FindReplace).is_break().then(|| {
+        let mut checked = query.clone();
+        let _ = VisitMut::visit(&mut checked, &mut ReplaceChecks);
+        checked
+    })
 }
 
-struct ReplaceChecks(bool);
+/// Stops at the first REPLACE.
+struct FindReplace;
+
+impl Visitor for FindReplace {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        match select
+            .projection
+            .iter()
+            .any(|item| excluding(item).is_some())
+        {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+}
+
+struct ReplaceChecks;
 
 impl VisitorMut for ReplaceChecks {
     type Break = ();
@@ -271,7 +290,6 @@ impl VisitorMut for ReplaceChecks {
         if checks.is_empty() {
             return ControlFlow::Continue(());
         }
-        self.0 = true;
         let one = Expr::Value(Value::Number("1".into(), false).with_empty_span());
         let mut inner = select.clone();
         inner.projection = checks;
@@ -299,6 +317,12 @@ impl VisitorMut for ReplaceChecks {
 
 /// `* EXCLUDE (name)` for `* REPLACE (… AS name)`.
 fn excluding(item: &SelectItem) -> Option<SelectItem> {
+    if !matches!(
+        item,
+        SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)
+    ) {
+        return None;
+    }
     let mut item = item.clone();
     let (SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options)) = &mut item
     else {

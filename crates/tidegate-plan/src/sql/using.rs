@@ -183,18 +183,15 @@ impl Scope {
             .take()
             .zip(more)
             .map(|(star, more)| [star, more].concat());
-        for (name, value) in self.star.iter_mut().flatten() {
-            let column = merged.iter().find(|column| column.value == *name);
-            if let Some(whole) = column.and_then(|_| {
-                let mut found = self
-                    .merged
-                    .iter()
-                    .filter(|(column, _)| column.value == *name);
-                found.next_back()
-            }) {
-                *value = whole.1.value.clone();
+        let mut star = self.star.take();
+        for (name, value) in star.iter_mut().flatten() {
+            if merged.iter().any(|column| column.value == *name)
+                && let Some(whole) = self.merged(name)
+            {
+                value.clone_from(&whole.value);
             }
         }
+        self.star = star;
         self.relations.extend(right);
     }
 

@@ -6,10 +6,12 @@ use arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Decimal256Array, Float32Array, Float64Array,
 };
 use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, i256};
-use datafusion::common::{DataFusionError, Result, ScalarValue, exec_err, plan_err};
+use datafusion::common::{DataFusionError, Result, exec_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+
+use crate::arithmetic::over_array;
 
 /// Which whole number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -101,14 +103,7 @@ impl ScalarUDFImpl for ToWhole {
         let [value] = args.args.as_slice() else {
             return exec_err!("{} takes one argument", self.name());
         };
-        match value {
-            ColumnarValue::Array(array) => Ok(ColumnarValue::Array(to_whole(array, self.whole)?)),
-            ColumnarValue::Scalar(scalar) => {
-                let array = to_whole(&scalar.to_array()?, self.whole)?;
-                let scalar = ScalarValue::try_from_array(&array, 0)?;
-                Ok(ColumnarValue::Scalar(scalar))
-            }
-        }
+        over_array(value, |array| to_whole(array, self.whole))
     }
 }
 
