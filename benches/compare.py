@@ -50,7 +50,11 @@ def peer(python, data, query):
 
 def tidegate(binary, data, query, timeout=600):
     start = time.perf_counter()
-    done = subprocess.run([binary, str(data), "--no-rc", "-q", "-F", "csv", "-f", str(query)], capture_output=True, text=True, timeout=timeout)
+    command = [binary, str(data), "--no-rc", "-q", "-F", "csv", "-f", str(query)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        return timeout, None, f"stopped after {timeout} s"
     took = time.perf_counter() - start
     if done.returncode:
         return took, None, done.stderr.strip()[-300:]
@@ -151,7 +155,7 @@ def timing(args):
         took = {"tidegate": [], "duckdb": [], "plain": []}
         problem = None
         for _ in range(args.runs):
-            seconds, rows, error = tidegate(args.tidegate, args.data, query)
+            seconds, rows, error = tidegate(args.tidegate, args.data, query, args.limit)
             took["tidegate"].append(seconds)
             answer = peer(args.peers, args.data, str(query))
             took["duckdb"].append(answer["seconds"])
@@ -185,6 +189,7 @@ def main():
     parser.add_argument("--peers", default=sys.executable, help="a Python that has duckdb 2.0.0")
     parser.add_argument("--plain", help="the binary plain-datafusion of this directory")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--limit", type=float, default=60, help="seconds a query may take")
     parser.add_argument("--only", help="numbers of queries, separated by commas")
     args = parser.parse_args()
     {"answers": answers, "time": timing}[args.what](args)

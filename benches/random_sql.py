@@ -92,12 +92,12 @@ def guards(rng):
     return f"SELECT k, x FROM {source} WHERE {guard}"
 
 
-def answers(binary, queries):
+def answers(binary, queries, tables=(), before=""):
     """The rows of each query as Tidegate prints them; None where it refuses."""
     found = {}
-    script = "".join(f"SELECT '{MARK}{at}' AS m;\n{query};\n" for at, query in enumerate(queries))
+    script = before + "".join(f"SELECT '{MARK}{at}' AS m;\n{query};\n" for at, query in enumerate(queries))
     run = subprocess.run(
-        [binary, "-F", "tsv", "--keep-going", "-f", "-"],
+        [binary, *tables, "-F", "tsv", "--keep-going", "-f", "-"],
         input=script.encode(),
         capture_output=True,
         check=False,

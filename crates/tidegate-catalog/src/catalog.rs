@@ -20,6 +20,7 @@ use crate::options::ReaderOptions;
 use crate::path::{Location, Place};
 use crate::pattern::is_pattern;
 use crate::remote::{Asked, RemoteListing};
+use crate::sample::SampleCache;
 use crate::stores::{self, Stores};
 use crate::table::FilesTable;
 use crate::walk::{self, Listing, Rules, some_of};
@@ -37,6 +38,8 @@ pub struct Settings {
     pub requests: usize,
     /// How many columns are remembered, over all files, with their statistics.
     pub columns_max: usize,
+    /// How many bytes of samples of rows are kept between statements.
+    pub sample_bytes_max: usize,
     /// Footers and limits of scans; the reject log is attached to a plan when it runs.
     pub scan: ScanAccess,
     /// Spools standard input to a private file and names it; called at most once. Without it `-` is an error.
@@ -54,6 +57,7 @@ impl Default for Settings {
             threads: 4,
             requests: 32,
             columns_max: 1_000_000,
+            sample_bytes_max: 32 << 20,
             scan: ScanAccess::default(),
             stdin: None,
         }
@@ -82,6 +86,7 @@ struct Shared {
     settings: Settings,
     facts: FileCache<FileFacts>,
     columns: FileCache<arrow::datatypes::Fields>,
+    samples: SampleCache,
     stdin: OnceLock<PathBuf>,
     names: RwLock<Names>,
 }
@@ -94,6 +99,7 @@ impl Catalog {
             stores,
             facts: FileCache::new(settings.columns_max),
             columns: FileCache::new(settings.columns_max),
+            samples: SampleCache::new(settings.sample_bytes_max),
             settings,
             stdin: OnceLock::new(),
             names: RwLock::default(),
@@ -111,6 +117,11 @@ impl Catalog {
     /// The object stores, for DataFusion's runtime environment.
     pub fn stores(&self) -> &Arc<Stores> {
         &self.shared.stores
+    }
+
+    /// Samples that were read.
+    pub fn samples(&self) -> &SampleCache {
+        &self.shared.samples
     }
 
     pub(crate) fn names(&self) -> &RwLock<Names> {

@@ -166,6 +166,23 @@ impl FilesTable {
         })
     }
 
+    /// The statistics of all files together.
+    pub(crate) fn all_statistics(&self) -> &Statistics {
+        &self.table_statistics().all
+    }
+
+    /// The columns of the files, then the partition columns.
+    pub(crate) fn table_schema(&self) -> &SchemaRef {
+        self.schema.table_schema()
+    }
+
+    /// The files with their partition values, in the order they are read.
+    pub(crate) fn partitioned_file(&self, at: usize) -> PartitionedFile {
+        let mut file = PartitionedFile::new_from_meta(self.files[at].meta.clone());
+        file.partition_values = self.partitions[at].to_vec();
+        file
+    }
+
     /// The places of the files that the filters leave, and whether `limit` left out more.
     fn chosen(
         &self,
@@ -247,8 +264,7 @@ impl FilesTable {
         let statistics = self.table_statistics();
         let cutters: Vec<_> = chosen.iter().map(|at| self.cutter(*at)).collect();
         let candidates = chosen.iter().zip(&cutters).map(|(at, cutter)| {
-            let mut file = PartitionedFile::new_from_meta(self.files[*at].meta.clone());
-            file.partition_values = self.partitions[*at].to_vec();
+            let mut file = self.partitioned_file(*at);
             file.statistics = Some(Arc::clone(&statistics.files[*at]));
             Candidate {
                 file,
@@ -277,11 +293,20 @@ impl FilesTable {
         }))
     }
 
-    fn source(&self, state: &dyn Session) -> datafusion::error::Result<Arc<dyn FileSource>> {
+    /// How rows are decoded. `chunk_bytes` of text are read at a time, if it is said how many.
+    pub(crate) fn source(
+        &self,
+        state: &dyn Session,
+        chunk_bytes: Option<u64>,
+    ) -> datafusion::error::Result<Arc<dyn FileSource>> {
         match &self.reading {
             Reading::Records { format, .. } => {
                 let source = RecordSource::new(format.clone(), self.schema.clone())?;
-                Ok(Arc::new(source.with_access(&self.scan)))
+                let source = source.with_access(&self.scan);
+                Ok(Arc::new(match chunk_bytes {
+                    Some(bytes) => source.with_chunk_bytes(bytes),
+                    None => source,
+                }))
             }
             Reading::Parquet(_) => {
                 let mut options = state.default_table_options().parquet;
@@ -356,7 +381,7 @@ impl TableProvider for FilesTable {
                 if cut { merged.to_inexact() } else { merged }
             }
         };
-        let config = FileScanConfigBuilder::new(self.store_url.clone(), self.source(state)?)
+        let config = FileScanConfigBuilder::new(self.store_url.clone(), self.source(state, None)?)
             .with_file_groups(self.groups(state, &chosen))
             .with_statistics(statistics)
             .with_projection_indices(projection.cloned())?

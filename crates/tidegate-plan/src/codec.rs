@@ -28,6 +28,7 @@ use tidegate_operators::spill_scope::{SpillScope, SpillScopeExec};
 use tidegate_operators::write::{WriteExec, WriteSpec};
 
 use crate::graph::{Edge, Estimate, Stage};
+use crate::join_order::Noted;
 use crate::{Error, PlanSettings, Registry, Result, compile, session};
 
 /// The first bytes of an encoded stage; the last one is the version.
@@ -84,7 +85,7 @@ pub fn decode(bytes: &[u8], registry: &Registry) -> Result<Stage> {
         &codec,
         &DeduplicatingProtoConverter {},
     )?;
-    let mut stage = compile::stage(plan, &settings)?;
+    let mut stage = compile::stage(plan, &Noted::default(), &settings)?;
     stage.inputs = head.inputs;
     stage.estimate = head.estimate;
     Ok(stage)

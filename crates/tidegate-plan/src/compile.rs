@@ -6,7 +6,9 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 
+use crate::evidence::{self, Evidence, Question};
 use crate::graph::{Distribution, Stage, StageGraph};
+use crate::join_order::{self, Noted};
 use crate::{PlanSettings, Result, repeats, steps};
 
 /// Everything a compilation may know: with equal inputs it gives equal graphs.
@@ -16,19 +18,66 @@ pub struct PlanInputs {
     pub state: SessionState,
     /// The settings `state` was made from.
     pub settings: Arc<PlanSettings>,
+    /// What is known of the tables; see [`Optimized::questions`].
+    pub evidence: Evidence,
 }
 
-/// Optimizes a logical plan, chooses its operators and cuts it into stages.
+impl PlanInputs {
+    /// Inputs without evidence.
+    pub fn new(state: SessionState, settings: Arc<PlanSettings>) -> Self {
+        Self {
+            state,
+            settings,
+            evidence: Evidence::default(),
+        }
+    }
+}
+
+/// A logical plan after the rules that need no knowledge of the files.
+#[derive(Debug, Clone)]
+pub struct Optimized(LogicalPlan);
+
+impl Optimized {
+    /// Checks and simplifies a plan and pushes conditions down to the scans.
+    pub fn new(plan: &LogicalPlan, state: &SessionState) -> Result<Self> {
+        Ok(Self(state.optimize(plan)?))
+    }
+
+    /// What would help to plan it: the caller may find it out and hand it in as [`PlanInputs::evidence`].
+    pub fn questions(&self, settings: &PlanSettings) -> Result<Vec<Question>> {
+        match settings.join_order {
+            true => Ok(evidence::questions(&self.0)?),
+            false => Ok(Vec::new()),
+        }
+    }
+
+    /// The rest of [`compile`].
+    pub async fn compile(self, inputs: &PlanInputs) -> Result<StageGraph> {
+        let plan = match inputs.settings.join_order {
+            true => join_order::order(self.0, &inputs.evidence, &inputs.state)?,
+            false => self.0,
+        };
+        let planner = inputs.state.query_planner();
+        let plan = planner.create_physical_plan(&plan, &inputs.state).await?;
+        let (plan, noted) = join_order::forget(plan)?;
+        Ok(StageGraph::single(stage(plan, &noted, &inputs.settings)?))
+    }
+}
+
+/// Optimizes a logical plan, orders its joins, chooses its operators and cuts it into stages.
 ///
 /// Asynchronous because DataFusion's physical planner is; it awaits no input or output of its own.
 pub async fn compile(plan: LogicalPlan, inputs: &PlanInputs) -> Result<StageGraph> {
-    let plan = inputs.state.create_physical_plan(&plan).await?;
-    Ok(StageGraph::single(stage(plan, &inputs.settings)?))
+    Optimized::new(&plan, &inputs.state)?.compile(inputs).await
 }
 
-/// The stage of a physical plan; everything but the plan and the settings follows from it.
-pub(crate) fn stage(plan: Arc<dyn ExecutionPlan>, settings: &Arc<PlanSettings>) -> Result<Stage> {
-    let steps = steps::describe(&plan)?;
+/// The stage of a physical plan; everything but the plan, the estimates and the settings follows from it.
+pub(crate) fn stage(
+    plan: Arc<dyn ExecutionPlan>,
+    noted: &Noted,
+    settings: &Arc<PlanSettings>,
+) -> Result<Stage> {
+    let steps = steps::describe(&plan, noted)?;
     Ok(Stage {
         inputs: vec![],
         output: Distribution::of(plan.as_ref()),

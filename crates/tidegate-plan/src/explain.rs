@@ -286,7 +286,11 @@ impl Ran {
         let bar: String = "█".repeat(filled) + &"·".repeat(WIDTH as usize - filled);
         let mut facts = vec![format!("{bar} {:>8}", time_text(did.nanoseconds))];
         if let Some(rows) = did.rows {
-            facts.push(rows_text(rows));
+            let estimated = step.estimate.rows.filter(|_| !step.estimate.exact);
+            facts.push(match estimated {
+                Some(estimated) => format!("{}, estimated {}", rows_text(rows), grouped(estimated)),
+                None => rows_text(rows),
+            });
         }
         if did.bytes > 0 {
             facts.push(bytes_text(did.bytes));

@@ -6,9 +6,11 @@
 pub mod arithmetic;
 mod codec;
 mod compile;
+mod evidence;
 mod explain;
 mod given;
 mod graph;
+mod join_order;
 mod registry;
 mod repeats;
 pub mod rules;
@@ -19,7 +21,8 @@ mod steps;
 mod write;
 
 pub use codec::{attach, decode, encode};
-pub use compile::{PlanInputs, compile};
+pub use compile::{Optimized, PlanInputs, compile};
+pub use evidence::{Evidence, Question};
 pub use explain::{ExplainFormat, explain, explain_analyze};
 pub use graph::{
     Distribution, Edge, EdgeForm, Estimate, Repeats, Stage, StageGraph, StageId, Step, StepTree,

@@ -26,6 +26,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 use crate::arithmetic::CheckedArithmetic;
+use crate::join_order::JoinModes;
 
 /// The analyzer's rules. What gives comparisons another meaning comes before type coercion, DataFusion's last one;
 /// checked arithmetic needs the types, so it comes after.
@@ -55,12 +56,18 @@ pub fn optimizer() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     rules
 }
 
-/// The physical optimizer's rules. What only a scan knows is brought there first. Operators are substituted last, before the sanity check: built-in rules look for
+/// The physical optimizer's rules. What only a scan knows is brought there first. The
+/// modes of joins are chosen before DataFusion would. Operators are substituted last, before the sanity check: built-in rules look for
 /// the concrete types they know.
 pub fn physical() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = PhysicalOptimizer::new().rules;
     let sanity_check = rules.len().saturating_sub(1);
     rules.insert(sanity_check, Arc::new(NestedLoopGuard));
+    let selection = rules
+        .iter()
+        .position(|rule| rule.name() == "join_selection");
+    let selection = selection.unwrap_or_default();
+    rules.insert(selection, Arc::new(JoinModes));
     rules.insert(0, Arc::new(SourceColumns));
     rules
 }
@@ -126,11 +133,26 @@ mod tests {
 
         let (all, defaults) = (physical(), PhysicalOptimizer::new().rules);
         let names: Vec<_> = all.iter().map(|rule| rule.name()).collect();
+        let ours: Vec<&str> = names
+            .iter()
+            .copied()
+            .filter(|name| name.starts_with("tidegate_"))
+            .collect();
         check(
             names.clone(),
             defaults.iter().map(|rule| rule.name()).collect(),
-            &["tidegate_nested_loop_guard", "tidegate_source_columns"],
+            &ours,
         );
+        assert_eq!(
+            ours,
+            [
+                "tidegate_source_columns",
+                "tidegate_join_modes",
+                "tidegate_nested_loop_guard",
+            ]
+        );
+        let modes = names.iter().position(|name| *name == "tidegate_join_modes");
+        assert_eq!(modes.map(|at| names[at + 1]), Some("join_selection"));
         assert_eq!(
             names[names.len() - 2..],
             ["tidegate_nested_loop_guard", "SanityCheckPlan"]

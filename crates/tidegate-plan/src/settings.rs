@@ -23,6 +23,8 @@ pub struct PlanSettings {
     pub pushdown_filters: bool,
     /// Tables of `information_schema` can be queried.
     pub information_schema: bool,
+    /// Order joins by what is known of the tables; otherwise they stay in the order of the text.
+    pub join_order: bool,
     /// Memory a merging sort keeps back for its last phase, in bytes.
     pub sort_spill_reservation_bytes: usize,
 }
@@ -39,6 +41,7 @@ impl PlanSettings {
             user: "tidegate".into(),
             pushdown_filters: false,
             information_schema: true,
+            join_order: true,
             sort_spill_reservation_bytes: 10 * 1024 * 1024,
         }
     }

@@ -9,16 +9,19 @@ pub(crate) use text::{expression, list, ordering};
 use std::sync::Arc;
 
 use datafusion::common::stats::Precision;
+use datafusion::physical_plan::execution_plan::CardinalityEffect;
 use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs, StatisticsContext};
 
 use crate::Result;
 use crate::graph::{Estimate, Step, StepTree, Word};
+use crate::join_order::Noted;
 use crate::repeats;
 
 /// The steps of a plan. Operators that only pass rows on have no step of their own; filters and projections that
 /// follow each other are one `map`.
-pub(crate) fn describe(plan: &Arc<dyn ExecutionPlan>) -> Result<StepTree> {
+pub(crate) fn describe(plan: &Arc<dyn ExecutionPlan>, noted: &Noted) -> Result<StepTree> {
     let mut walk = Walk {
+        noted,
         statistics: StatisticsContext::new(),
         next: 0,
     };
@@ -27,12 +30,13 @@ pub(crate) fn describe(plan: &Arc<dyn ExecutionPlan>) -> Result<StepTree> {
     })
 }
 
-struct Walk {
+struct Walk<'a> {
+    noted: &'a Noted,
     statistics: StatisticsContext,
     next: usize,
 }
 
-impl Walk {
+impl Walk<'_> {
     fn step(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Step {
         let position = self.next;
         self.next += 1;
@@ -43,6 +47,9 @@ impl Walk {
             .collect();
         if passes_on(plan.name()) && inputs.len() == 1 {
             let mut step = inputs.remove(0);
+            if self.noted.rows(plan).is_some() {
+                step.estimate = self.estimate(plan, &[]);
+            }
             step.operators.push(position);
             return step;
         }
@@ -52,7 +59,7 @@ impl Walk {
             word,
             detail,
             output: resolve::distribution(plan.as_ref()),
-            estimate: self.estimate(plan.as_ref()),
+            estimate: self.estimate(plan, &inputs),
             repeats: repeats::step(plan.as_ref(), &given),
             operators: vec![position],
             inputs,
@@ -60,9 +67,36 @@ impl Walk {
         fused(step)
     }
 
-    fn estimate(&self, plan: &dyn ExecutionPlan) -> Estimate {
+    /// What was noted when the joins were ordered, or what DataFusion's statistics say.
+    fn estimate(&self, plan: &Arc<dyn ExecutionPlan>, inputs: &[Step]) -> Estimate {
+        let of_rows = |rows| Estimate {
+            rows: Some(rows),
+            ..Estimate::default()
+        };
+        if let Some(rows) = self.noted.rows(plan) {
+            return of_rows(rows as u64);
+        }
+        let keeps_rows = matches!(plan.cardinality_effect(), CardinalityEffect::Equal);
+        if let [
+            Step {
+                estimate:
+                    Estimate {
+                        rows: Some(rows),
+                        bytes: None,
+                        exact: false,
+                    },
+                ..
+            },
+        ] = inputs
+            && keeps_rows
+        {
+            return of_rows(*rows);
+        }
         // An operator that cannot estimate says so here and nowhere else: a guess is no reason to fail a query.
-        let Ok(statistics) = self.statistics.compute(plan, &StatisticsArgs::new()) else {
+        let Ok(statistics) = self
+            .statistics
+            .compute(plan.as_ref(), &StatisticsArgs::new())
+        else {
             return Estimate::default();
         };
         let known = |value: Precision<usize>| value.get_value().map(|value| *value as u64);

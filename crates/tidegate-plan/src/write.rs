@@ -19,6 +19,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use tidegate_operators::write::{WriteExec, WriteSpec};
 
+use crate::join_order;
+
 /// Writes the rows of its input and gives one row: how many there were, as `count`.
 #[derive(Debug, Clone)]
 pub struct Write {
@@ -113,7 +115,7 @@ impl UserDefinedLogicalNodeCore for Write {
     }
 }
 
-/// DataFusion's planner, which also knows [`Write`].
+/// DataFusion's planner, which also knows [`Write`] and the rows noted on joins.
 #[derive(Debug)]
 pub(crate) struct Planner;
 
@@ -124,7 +126,10 @@ impl QueryPlanner for Planner {
         logical_plan: &LogicalPlan,
         session: &dyn Session,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(WritePlanner)]);
+        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![
+            Arc::new(WritePlanner),
+            Arc::new(join_order::EstimatedPlanner),
+        ]);
         planner.create_physical_plan(logical_plan, session).await
     }
 }

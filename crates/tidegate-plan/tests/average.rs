@@ -42,10 +42,7 @@ fn inputs() -> (SessionContext, PlanInputs) {
     ];
     let table = MemTable::try_new(batches[0][0].schema(), batches).unwrap();
     context.register_table("t", Arc::new(table)).unwrap();
-    let inputs = PlanInputs {
-        state: context.state(),
-        settings: Arc::new(settings),
-    };
+    let inputs = PlanInputs::new(context.state(), Arc::new(settings));
     (context, inputs)
 }
 

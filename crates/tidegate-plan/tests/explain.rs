@@ -37,10 +37,7 @@ fn inputs(partitions: usize) -> PlanInputs {
         let table = MemTable::try_new(parts[0][0].schema(), parts.clone()).unwrap();
         context.register_table(name, Arc::new(table)).unwrap();
     }
-    PlanInputs {
-        state: context.state(),
-        settings: Arc::new(settings),
-    }
+    PlanInputs::new(context.state(), Arc::new(settings))
 }
 
 async fn graph(inputs: &PlanInputs, sql: &str) -> StageGraph {

@@ -54,10 +54,7 @@ fn inputs(partitions: usize, memory: usize) -> PlanInputs {
     );
     context.register_table("l", Arc::new(left)).unwrap();
     context.register_table("r", Arc::new(right)).unwrap();
-    PlanInputs {
-        state: context.state(),
-        settings: Arc::new(settings),
-    }
+    PlanInputs::new(context.state(), Arc::new(settings))
 }
 
 async fn graph(inputs: &PlanInputs, sql: &str) -> StageGraph {

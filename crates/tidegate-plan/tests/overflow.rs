@@ -88,13 +88,7 @@ fn context() -> (SessionContext, PlanInputs) {
     let table = MemTable::try_new(batch.schema(), vec![vec![batch.clone()], vec![batch]]).unwrap();
     context.register_table("dec", Arc::new(table)).unwrap();
     let state = context.state();
-    (
-        context,
-        PlanInputs {
-            state,
-            settings: Arc::new(settings),
-        },
-    )
+    (context, PlanInputs::new(state, Arc::new(settings)))
 }
 
 /// The first value of the answer, or the message of the error.

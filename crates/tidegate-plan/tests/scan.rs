@@ -33,10 +33,7 @@ async fn a_decoded_scan_reads() {
     let settings = PlanSettings::at(chrono::DateTime::UNIX_EPOCH);
     let runtime = Arc::new(RuntimeEnv::default());
     let state = session_state(&settings, Arc::clone(&runtime), &Registry::new());
-    let inputs = PlanInputs {
-        state,
-        settings: Arc::new(settings),
-    };
+    let inputs = PlanInputs::new(state, Arc::new(settings));
     let any = inputs.state.create_logical_plan("select 1").await.unwrap();
     let graph = compile(any, &inputs).await.unwrap();
 

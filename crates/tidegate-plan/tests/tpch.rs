@@ -437,10 +437,7 @@ async fn inputs(dir: &Path, partitions: usize) -> PlanInputs {
             .await
             .unwrap();
     }
-    PlanInputs {
-        state: context.state(),
-        settings: Arc::new(settings),
-    }
+    PlanInputs::new(context.state(), Arc::new(settings))
 }
 
 async fn graph(inputs: &PlanInputs, sql: &str) -> StageGraph {

@@ -26,10 +26,7 @@ fn inputs() -> PlanInputs {
     let parts = vec![vec![batch(vec![3, 1])], vec![batch(vec![2])]];
     let table = MemTable::try_new(parts[0][0].schema(), parts).unwrap();
     context.register_table("t", Arc::new(table)).unwrap();
-    PlanInputs {
-        state: context.state(),
-        settings: Arc::new(settings),
-    }
+    PlanInputs::new(context.state(), Arc::new(settings))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

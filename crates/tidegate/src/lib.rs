@@ -19,6 +19,7 @@ mod commands;
 mod convert;
 mod doctor;
 mod error;
+mod evidence;
 pub mod extend;
 mod information;
 mod inspect;

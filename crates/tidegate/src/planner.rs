@@ -7,10 +7,12 @@ use datafusion::logical_expr::LogicalPlan;
 use tidegate_catalog::Catalog;
 use tidegate_operators::rejects::RejectLog;
 use tidegate_plan::sql::{self, Inputs, Parameters, Parsed, Statement};
-use tidegate_plan::{PlanInputs, PlanSettings, StageGraph, compile};
+use tidegate_plan::{Optimized, PlanInputs, PlanSettings, StageGraph};
+use tidegate_runtime::CpuPool;
 
 use crate::convert;
 use crate::error::{Error, Result};
+use crate::evidence::Gatherer;
 use crate::notice::Notice;
 use crate::settings::Settings;
 use crate::tables::{self, Tables};
@@ -22,6 +24,8 @@ pub(crate) struct Planner {
     pub(crate) plan_settings: Arc<PlanSettings>,
     pub(crate) state: SessionState,
     pub(crate) parameters: Parameters,
+    /// Where samples are read.
+    pub(crate) pool: CpuPool,
     /// Rows that the last statements rejected.
     pub(crate) rejects: Arc<RejectLog>,
 }
@@ -61,11 +65,23 @@ impl Planner {
 
     /// The graph of stages of a logical plan: the one way every statement goes.
     pub(crate) async fn graph(&self, plan: LogicalPlan, parsed: &Parsed) -> Result<StageGraph> {
-        let inputs = PlanInputs {
-            state: self.state.clone(),
-            settings: Arc::clone(&self.plan_settings),
+        let graph = async {
+            let plan = Optimized::new(&plan, &self.state)?;
+            let questions = plan.questions(&self.plan_settings)?;
+            let gatherer = Gatherer {
+                state: &self.state,
+                pool: &self.pool,
+                samples: self.catalog.samples(),
+                percent: self.settings.sampling_budget,
+            };
+            let inputs = PlanInputs {
+                state: self.state.clone(),
+                settings: Arc::clone(&self.plan_settings),
+                evidence: gatherer.answer(questions).await,
+            };
+            plan.compile(&inputs).await
         };
-        compile(plan, &inputs)
+        graph
             .await
             .map_err(|error| convert::from_plan(error, Some(parsed), Some(&self.state)))
     }

@@ -442,7 +442,8 @@ impl Session {
     /// A snapshot of the session to plan one statement with.
     pub(crate) fn planner(&self) -> Result<Planner> {
         let settings = self.settings();
-        let threads = self.pool()?.threads();
+        let pool = self.pool()?;
+        let threads = pool.threads();
         let plan_settings = Arc::new(PlanSettings {
             partitions: match settings.partitions {
                 0 => threads,
@@ -453,6 +454,7 @@ impl Session {
             seed: self.inner.seed,
             user: self.inner.user.clone(),
             sort_spill_reservation_bytes: self.sort_reserve(&settings, threads),
+            join_order: settings.join_order == "auto",
             ..PlanSettings::at((self.inner.clock)())
         });
         let registry = self.inner.registry.read();
@@ -463,6 +465,7 @@ impl Session {
             plan_settings,
             state,
             parameters: self.inner.parameters.read().clone(),
+            pool,
             rejects: Arc::clone(&self.inner.rejects.lock()),
         })
     }

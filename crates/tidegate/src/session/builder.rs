@@ -164,6 +164,7 @@ impl SessionBuilder {
         };
         let settings = catalog::Settings {
             scan: scan.clone(),
+            sample_bytes_max: self.settings.sample_cache as usize,
             place: place.clone(),
             stdin: self.stdin,
             ..catalog::Settings::default()

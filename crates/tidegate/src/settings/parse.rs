@@ -97,8 +97,8 @@ pub(super) fn number(text: &str, least: usize, most: usize) -> Result<usize, Str
 pub(super) fn word(text: &str, words: &[&str]) -> Result<String, String> {
     let lower = text.to_ascii_lowercase();
     let lower = match lower.as_str() {
-        "on" | "true" => "always",
-        "off" | "false" => "never",
+        "on" | "true" if words.contains(&"always") => "always",
+        "off" | "false" if words.contains(&"never") => "never",
         other => other,
     };
     match words.contains(&lower) {

@@ -1,0 +1,369 @@
+//! What planning may know of a table: rows, distinct values and the share of rows that pass a condition, from
+//! footers and from a sample of rows. Estimates only: no answer may depend on them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::datatypes::DataType;
+use datafusion::catalog::Session;
+use datafusion::common::cast::as_boolean_array;
+use datafusion::common::hash_utils::{RandomState, create_hashes};
+use datafusion::common::stats::Precision;
+use datafusion::common::{ColumnStatistics, DFSchema, ScalarValue};
+use datafusion::logical_expr::Expr;
+use tidegate_operators::unwinding::catch;
+
+use crate::table::FilesTable;
+
+/// Conditions on the rows of one table that hold together. Their columns have no qualifier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Predicates {
+    text: String,
+    all: Vec<Expr>,
+}
+
+impl Predicates {
+    /// Conditions by their text.
+    pub fn new(by_text: BTreeMap<String, Expr>) -> Self {
+        let texts: Vec<_> = by_text.keys().map(String::as_str).collect();
+        Self {
+            text: texts.join(" AND "),
+            all: by_text.into_values().collect(),
+        }
+    }
+
+    /// The conditions.
+    pub fn all(&self) -> &[Expr] {
+        &self.all
+    }
+
+    /// The names of the columns they speak of.
+    pub fn columns(&self) -> impl Iterator<Item = String> {
+        let columns = self.all.iter().flat_map(Expr::column_refs);
+        columns.map(|column| column.name.clone())
+    }
+}
+
+/// The share of rows that pass, from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Share {
+    /// As many of the sample passed.
+    Measured(f64),
+    /// None of the sample passed: the share is less than this.
+    Below(f64),
+}
+
+/// What is known of one table.
+#[derive(Debug, Clone, Default)]
+pub struct TableEvidence {
+    rows: Option<f64>,
+    distinct: BTreeMap<String, f64>,
+    shares: BTreeMap<String, Share>,
+}
+
+impl TableEvidence {
+    /// Rows of the table.
+    pub fn rows(&self) -> Option<f64> {
+        self.rows
+    }
+
+    /// How many different values a column has, NULL left out.
+    pub fn distinct(&self, column: &str) -> Option<f64> {
+        self.distinct.get(column).copied()
+    }
+
+    /// The share of the rows for which all conditions hold.
+    pub fn share(&self, predicates: &Predicates) -> Option<Share> {
+        self.shares.get(&predicates.text).copied()
+    }
+
+    /// What footers tell; a table of records has an estimate of its rows.
+    pub(crate) fn of(table: &FilesTable) -> Self {
+        let statistics = table.all_statistics();
+        let rows = statistics.num_rows.get_value().map(|rows| *rows as f64);
+        let schema = table.table_schema();
+        let columns = schema.fields().iter().zip(&statistics.column_statistics);
+        let distinct = columns
+            .filter_map(|(field, column)| Some((field.name().clone(), dense(column, rows?)?)));
+        Self {
+            rows,
+            distinct: distinct.collect(),
+            shares: BTreeMap::new(),
+        }
+    }
+
+    /// Whether the footers tell enough of a column's distinct values: then no sample is needed.
+    pub(crate) fn settles(&self, column: &str) -> bool {
+        self.distinct.contains_key(column)
+    }
+
+    /// Adds what a sample tells of its columns and of conditions.
+    pub fn add_sample(
+        &mut self,
+        table: &FilesTable,
+        sample: &Sample,
+        predicates: &[Predicates],
+        state: &dyn Session,
+    ) {
+        let rows = self.rows.unwrap_or_default();
+        let statistics = table.all_statistics();
+        let schema = table.table_schema();
+        for (at, field) in sample
+            .schema()
+            .iter()
+            .flat_map(|schema| schema.fields().iter().enumerate())
+        {
+            if self.settles(field.name()) {
+                continue;
+            }
+            let known = schema.index_of(field.name()).ok();
+            let known = known.map(|at| &statistics.column_statistics[at]);
+            let most = known.and_then(range).unwrap_or(f64::INFINITY);
+            if let Some(distinct) = sample.distinct(at, rows) {
+                self.distinct
+                    .insert(field.name().clone(), distinct.min(most).max(1.0));
+            }
+        }
+        for predicates in predicates {
+            // A condition that fails on a row fails when the query runs; here it only cannot be judged.
+            let share = catch(|| sample.share(predicates, state)).flatten();
+            if let Some(share) = share {
+                self.shares.insert(predicates.text.clone(), share);
+            }
+        }
+    }
+}
+
+/// How many values lie between the bounds of a column of whole numbers or days.
+fn range(column: &ColumnStatistics) -> Option<f64> {
+    let (least, most) = (whole(&column.min_value)?, whole(&column.max_value)?);
+    Some((most as f64 - least as f64 + 1.0).max(1.0))
+}
+
+fn whole(bound: &Precision<ScalarValue>) -> Option<i128> {
+    let bound = bound.get_value()?;
+    match bound.data_type() {
+        DataType::Date32 => bound.cast_to(&DataType::Int32).ok(),
+        of if of.is_integer() => Some(bound.clone()),
+        DataType::Boolean => bound.cast_to(&DataType::Int8).ok(),
+        _ => None,
+    }
+    .and_then(|bound| match bound.cast_to(&DataType::Int64).ok()? {
+        ScalarValue::Int64(Some(value)) => Some(i128::from(value)),
+        _ => None,
+    })
+}
+
+/// So many rows for each value between the bounds, and every value is taken to occur.
+const DENSE_ROWS: f64 = 8.0;
+
+/// The distinct values of a column if its bounds settle them: far fewer values lie between them than there are rows.
+fn dense(column: &ColumnStatistics, rows: f64) -> Option<f64> {
+    if let Some(distinct) = column.distinct_count.get_value() {
+        return Some((*distinct as f64).max(1.0));
+    }
+    range(column).filter(|range| range * DENSE_ROWS <= rows)
+}
+
+/// Rows of a table from several places, in chunks of rows that follow each other.
+#[derive(Debug, Clone, Default)]
+pub struct Sample {
+    chunks: Vec<RecordBatch>,
+    /// The sample is the whole table.
+    is_whole: bool,
+}
+
+impl Sample {
+    /// A sample of one batch a chunk.
+    pub fn new(chunks: Vec<RecordBatch>, is_whole: bool) -> Self {
+        Self { chunks, is_whole }
+    }
+
+    pub(crate) fn chunks(&self) -> &[RecordBatch] {
+        &self.chunks
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    pub(crate) fn schema(&self) -> Option<arrow::datatypes::SchemaRef> {
+        self.chunks.first().map(RecordBatch::schema)
+    }
+
+    fn rows(&self) -> usize {
+        self.chunks.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    /// How many distinct values a column of the table with `table_rows` has.
+    ///
+    /// Where no value comes twice in different chunks the column is unique or clustered, and the density inside of chunks
+    /// holds for the table; a chunk of one value says little of it. Else values that are all seen more than once are
+    /// all there are, or the values are spread, and the number is sought from which so many drawings give so many.
+    fn distinct(&self, column: usize, table_rows: f64) -> Option<f64> {
+        let mut seen: HashMap<u64, u32> = HashMap::new();
+        let (mut drawn, mut in_chunks) = (0usize, 0usize);
+        for chunk in &self.chunks {
+            let hashes = hashes(chunk.column(column))?;
+            drawn += hashes.len();
+            let mut own: HashMap<u64, u32> = HashMap::new();
+            for hash in hashes {
+                *own.entry(hash).or_default() += 1;
+            }
+            in_chunks += own.len();
+            for (hash, count) in own {
+                *seen.entry(hash).or_default() += count;
+            }
+        }
+        let distinct = seen.len();
+        if drawn == 0 {
+            return Some(1.0);
+        }
+        let once = seen.values().filter(|count| **count == 1).count();
+        let table_rows = table_rows.max(drawn as f64);
+        let is_apart = distinct == in_chunks && self.chunks.len() > 1;
+        let dense = table_rows * in_chunks as f64 / drawn as f64;
+        Some(if self.is_whole {
+            distinct as f64
+        } else if is_apart && distinct <= self.chunks.len() {
+            (dense * distinct as f64).sqrt()
+        } else if is_apart || distinct == drawn {
+            dense
+        } else if once == 0 {
+            distinct as f64
+        } else {
+            spread(distinct as f64, drawn as f64).min(table_rows)
+        })
+    }
+
+    fn share(&self, predicates: &Predicates, state: &dyn Session) -> Option<Share> {
+        let schema = DFSchema::try_from(self.schema()?).ok()?;
+        let all = predicates.all.iter();
+        let all = all.map(|expr| state.create_physical_expr(expr.clone(), &schema).ok());
+        let all = all.collect::<Option<Vec<_>>>()?;
+        let mut passed = 0usize;
+        for chunk in &self.chunks {
+            let mut left = vec![true; chunk.num_rows()];
+            for expr in &all {
+                let answer = expr.evaluate(chunk).ok()?;
+                let answer = answer.into_array(chunk.num_rows()).ok()?;
+                let answer = as_boolean_array(&answer).ok()?;
+                for (at, left) in left.iter_mut().enumerate() {
+                    *left &= answer.is_valid(at) && answer.value(at);
+                }
+            }
+            passed += left.iter().filter(|left| **left).count();
+        }
+        let rows = self.rows() as f64;
+        Some(match passed {
+            0 if rows == 0.0 => return None,
+            0 => Share::Below(0.5 / rows),
+            _ => Share::Measured(passed as f64 / rows),
+        })
+    }
+}
+
+/// Hashes of the values that are not NULL; none of types that cannot be hashed.
+fn hashes(column: &ArrayRef) -> Option<Vec<u64>> {
+    let mut hashes = vec![0; column.len()];
+    // A fixed seed: the same files give the same plan in every process.
+    create_hashes([column], &RandomState::with_seed(0), &mut hashes).ok()?;
+    Some(match column.logical_nulls() {
+        None => hashes,
+        Some(nulls) => {
+            let valued = hashes.into_iter().zip(nulls.iter());
+            valued
+                .filter_map(|(hash, valid)| valid.then_some(hash))
+                .collect()
+        }
+    })
+}
+
+/// The number of equally likely values from which `drawn` drawings give `distinct` different ones: the root of
+/// `D (1 - exp(-drawn / D)) = distinct`, by bisection.
+fn spread(distinct: f64, drawn: f64) -> f64 {
+    let gives = |all: f64| all * (1.0 - (-drawn / all).exp());
+    let (mut low, mut high) = (distinct, drawn * drawn);
+    for _ in 0..64 {
+        let middle = f64::midpoint(low, high);
+        match gives(middle) < distinct {
+            true => low = middle,
+            false => high = middle,
+        }
+    }
+    high
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use arrow::array::Int64Array;
+    use datafusion::prelude::{SessionContext, col, lit};
+
+    use super::*;
+
+    fn sample(chunks: &[Vec<i64>], is_whole: bool) -> Sample {
+        let chunks = chunks.iter().map(|values| {
+            let values: ArrayRef = Arc::new(Int64Array::from(values.clone()));
+            RecordBatch::try_from_iter([("a", values)]).unwrap()
+        });
+        Sample::new(chunks.collect(), is_whole)
+    }
+
+    fn distinct(chunks: &[Vec<i64>], table_rows: f64) -> f64 {
+        sample(chunks, false).distinct(0, table_rows).unwrap()
+    }
+
+    #[test]
+    fn few_values_are_all_seen() {
+        let chunk: Vec<i64> = (0..1000).map(|n| n % 7).collect();
+        assert_eq!(distinct(&[chunk.clone(), chunk], 1e6), 7.0);
+    }
+
+    #[test]
+    fn unique_values_are_as_many_as_rows() {
+        let chunks = [(0..1000).collect(), (50_000..51_000).collect()];
+        assert_eq!(distinct(&chunks, 1e6), 1e6);
+        assert_eq!(distinct(&[(0..1000).collect()], 1e6), 1e6);
+    }
+
+    #[test]
+    fn clustered_values_are_as_dense_everywhere() {
+        let clustered = |from: i64| (0..1000).map(|n| from + n / 4).collect();
+        assert_eq!(
+            distinct(&[clustered(0), clustered(900_000)], 1e6),
+            250_000.0
+        );
+    }
+
+    #[test]
+    fn spread_values_are_sought() {
+        // A generator of Lehmer draws from 20,000 values.
+        let mut state = 42u64;
+        let mut draw = || {
+            state = state * 48_271 % 2_147_483_647;
+            (state % 20_000) as i64
+        };
+        let chunks: Vec<Vec<i64>> = (0..4)
+            .map(|_| (0..2000).map(|_| draw()).collect())
+            .collect();
+        let found = distinct(&chunks, 1e6);
+        assert!((15_000.0..25_000.0).contains(&found), "{found}");
+    }
+
+    #[test]
+    fn a_condition_has_the_share_of_the_sample() {
+        let context = SessionContext::new();
+        let state = context.state();
+        let sample = sample(&[(0..100).collect(), (100..200).collect()], false);
+        let share = |expr: Expr| {
+            let predicates = Predicates::new(BTreeMap::from([(expr.to_string(), expr)]));
+            sample.share(&predicates, &state)
+        };
+        assert_eq!(share(col("a").lt(lit(50))), Some(Share::Measured(0.25)));
+        assert_eq!(share(col("a").lt(lit(-1))), Some(Share::Below(0.0025)));
+        assert_eq!(share(col("missing").lt(lit(1))), None);
+    }
+}

@@ -1,0 +1,214 @@
+//! What a plan's rules may know of the tables: asked for by a pure look at the optimized plan, gathered by the
+//! catalog, handed in with the inputs of a compilation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use datafusion::catalog::default_table_source::DefaultTableSource;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Operator, TableScan};
+use tidegate_catalog::{FilesTable, Predicates, TableEvidence};
+
+/// What would help to plan one table.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The table.
+    pub table: Arc<FilesTable>,
+    /// Columns whose number of distinct values matters: keys of joins and groups.
+    pub columns: BTreeSet<String>,
+    /// What is asked of the rows, scan by scan: how large a share passes?
+    pub predicates: Vec<Predicates>,
+}
+
+/// What is known of the tables of one plan.
+#[derive(Debug, Clone, Default)]
+pub struct Evidence {
+    tables: Vec<(Arc<FilesTable>, TableEvidence)>,
+}
+
+impl Evidence {
+    /// What was found out about each table.
+    pub fn new(tables: Vec<(Arc<FilesTable>, TableEvidence)>) -> Self {
+        Self { tables }
+    }
+
+    pub(crate) fn of(&self, scan: &TableScan) -> Option<&TableEvidence> {
+        let table = table(scan)?;
+        let mut known = self.tables.iter();
+        let found = known.find(|(known, _)| std::ptr::eq(known.as_ref(), table));
+        found.map(|(_, evidence)| evidence)
+    }
+}
+
+/// Rows of a table that is not one of files, as it says itself.
+pub(crate) fn own_rows(scan: &TableScan) -> Option<f64> {
+    let source = scan.source.downcast_ref::<DefaultTableSource>()?;
+    let statistics = source.table_provider.statistics()?;
+    statistics.num_rows.get_value().map(|rows| *rows as f64)
+}
+
+/// The table of files that a scan reads, if it reads one.
+fn table(scan: &TableScan) -> Option<&FilesTable> {
+    let source = scan.source.downcast_ref::<DefaultTableSource>()?;
+    source.table_provider.downcast_ref::<FilesTable>()
+}
+
+fn shared_table(scan: &TableScan) -> Option<Arc<FilesTable>> {
+    let source = scan.source.downcast_ref::<DefaultTableSource>()?;
+    let provider: Arc<dyn std::any::Any + Send + Sync> = Arc::clone(&source.table_provider) as _;
+    provider.downcast::<FilesTable>().ok()
+}
+
+/// What would help to order the joins of an optimized plan; empty if it has none.
+pub(crate) fn questions(plan: &LogicalPlan) -> DataFusionResult<Vec<Question>> {
+    let mut asking = Asking::default();
+    asking.visit(plan)?;
+    match asking.has_joins {
+        true => Ok(asking.questions),
+        false => Ok(Vec::new()),
+    }
+}
+
+#[derive(Default)]
+struct Asking {
+    questions: Vec<Question>,
+    /// Names of columns that are keys somewhere above.
+    keys: BTreeSet<String>,
+    has_joins: bool,
+}
+
+impl Asking {
+    fn visit(&mut self, plan: &LogicalPlan) -> DataFusionResult<()> {
+        plan.apply_with_subqueries(|node| {
+            self.node(node);
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(())
+    }
+
+    fn node(&mut self, node: &LogicalPlan) {
+        match node {
+            LogicalPlan::Join(join) => {
+                self.has_joins = true;
+                for (left, right) in &join.on {
+                    self.key(left);
+                    self.key(right);
+                }
+                if let Some(filter) = &join.filter {
+                    self.equalities(filter);
+                }
+            }
+            LogicalPlan::Filter(filter) => {
+                self.equalities(&filter.predicate);
+                if let LogicalPlan::TableScan(scan) = filter.input.as_ref() {
+                    self.scan(scan, split_conjunction(&filter.predicate));
+                }
+            }
+            LogicalPlan::Aggregate(aggregate) => {
+                aggregate.group_expr.iter().for_each(|expr| self.key(expr));
+            }
+            LogicalPlan::Distinct(Distinct::On(on)) => {
+                on.on_expr.iter().for_each(|expr| self.key(expr));
+            }
+            LogicalPlan::Projection(projection) => {
+                let fields = projection.schema.fields().iter().zip(&projection.expr);
+                for (field, expr) in fields {
+                    if self.keys.contains(field.name()) {
+                        self.key(expr);
+                    }
+                }
+            }
+            LogicalPlan::TableScan(scan) => self.scan(scan, Vec::new()),
+            _ => {}
+        }
+    }
+
+    fn key(&mut self, expr: &Expr) {
+        let columns = expr.column_refs();
+        self.keys
+            .extend(columns.into_iter().map(|column| column.name.clone()));
+    }
+
+    /// Sides of equalities between columns become keys of joins.
+    fn equalities(&mut self, predicate: &Expr) {
+        for conjunct in split_conjunction(predicate) {
+            if let Expr::BinaryExpr(binary) = conjunct
+                && binary.op == Operator::Eq
+                && conjunct.column_refs().len() > 1
+            {
+                self.key(conjunct);
+            }
+        }
+    }
+
+    fn scan(&mut self, scan: &TableScan, above: Vec<&Expr>) {
+        let Some(table) = shared_table(scan) else {
+            return;
+        };
+        let known = self
+            .questions
+            .iter()
+            .position(|known| Arc::ptr_eq(&known.table, &table));
+        let at = known.unwrap_or_else(|| {
+            self.questions.push(Question {
+                table,
+                columns: BTreeSet::new(),
+                predicates: Vec::new(),
+            });
+            self.questions.len() - 1
+        });
+        let question = &mut self.questions[at];
+        let columns = scan.projected_schema.fields().iter();
+        let keys = columns.filter(|field| self.keys.contains(field.name()));
+        question
+            .columns
+            .extend(keys.map(|field| field.name().clone()));
+        if let Some(predicates) = predicates(scan, above)
+            && !question.predicates.contains(&predicates)
+        {
+            question.predicates.push(predicates);
+        }
+    }
+}
+
+/// What a scan and the filter right above it ask of a row. A condition that the scan was told of too counts once.
+pub(crate) fn predicates(scan: &TableScan, above: Vec<&Expr>) -> Option<Predicates> {
+    let all = scan.filters.iter().chain(above);
+    let by_text: BTreeMap<String, Expr> = all
+        .filter(|expr| can_be_sampled(expr))
+        .map(unqualified)
+        .map(|expr| (expr.to_string(), expr))
+        .collect();
+    (!by_text.is_empty()).then(|| Predicates::new(by_text))
+}
+
+/// Whether rows of one table suffice to tell a condition, and telling it twice is the same.
+fn can_be_sampled(expr: &Expr) -> bool {
+    let needs_more = |node: &Expr| {
+        matches!(
+            node,
+            Expr::ScalarSubquery(_)
+                | Expr::Exists(_)
+                | Expr::InSubquery(_)
+                | Expr::SetComparison(_)
+                | Expr::OuterReferenceColumn(..)
+                | Expr::ScalarVariable(..)
+                | Expr::Placeholder(_)
+        )
+    };
+    !expr.is_volatile() && !expr.exists(|node| Ok(needs_more(node))).unwrap_or(true)
+}
+
+fn unqualified(expr: &Expr) -> Expr {
+    use datafusion::common::tree_node::Transformed;
+    let bare = expr.clone().transform(|node| match node {
+        Expr::Column(mut column) if column.relation.is_some() => {
+            column.relation = None;
+            Ok(Transformed::yes(Expr::Column(column)))
+        }
+        other => Ok(Transformed::no(other)),
+    });
+    bare.map_or_else(|_| expr.clone(), |bare| bare.data)
+}

@@ -1,0 +1,293 @@
+//! Rows that are expected of joins and their inputs, noted on the plan from the order of joins until it is finished: the
+//! modes of joins are chosen by them, and EXPLAIN shows them.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchemaRef, Statistics, internal_err};
+use datafusion::error::Result;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{
+    Expr, Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
+};
+use datafusion::physical_plan::execution_plan::CardinalityEffect;
+use datafusion::physical_plan::filter_pushdown::{
+    ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation,
+};
+use datafusion::physical_plan::projection::{ProjectionExec, make_with_child};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties,
+};
+use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
+
+use super::guess::{Guess, Guesser};
+
+/// Notes on every join and its inputs how many rows are expected.
+pub(super) fn annotate(plan: LogicalPlan, guesser: &Guesser<'_>) -> Result<(LogicalPlan, Guess)> {
+    let plan = plan
+        .map_subqueries(|subquery| Ok(Transformed::yes(annotate(subquery, guesser)?.0)))?
+        .data;
+    // Guesses look at what an input is, so they are made before anything is noted on it.
+    let mut guesses = Vec::new();
+    let mut inputs = Vec::new();
+    for input in plan.inputs() {
+        let (input, guess) = annotate(input.clone(), guesser)?;
+        guesses.push(guess);
+        inputs.push(input);
+    }
+    let guess = guesser.combine(&plan, &guesses);
+    if matches!(plan, LogicalPlan::Join(_)) {
+        let noted = inputs.into_iter().zip(&guesses);
+        inputs = noted
+            .map(|(input, guess)| note(input, guess.rows))
+            .collect();
+    }
+    let mut inputs = inputs.into_iter();
+    let plan = plan.map_children(|input| Ok(Transformed::yes(inputs.next().unwrap_or(input))))?;
+    let plan = match plan.data {
+        plan @ LogicalPlan::Join(_) => note(plan, guess.rows),
+        plan => plan,
+    };
+    Ok((plan, guess))
+}
+
+fn note(input: LogicalPlan, rows: f64) -> LogicalPlan {
+    if is_noted(&input) {
+        return input;
+    }
+    let rows = rows.clamp(0.0, 1e15) as usize;
+    LogicalPlan::Extension(Extension {
+        node: Arc::new(Estimated { input, rows }),
+    })
+}
+
+fn is_noted(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Extension(extension) => extension.node.as_any().is::<Estimated>(),
+        _ => false,
+    }
+}
+
+/// Gives its input, of which so many rows are expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Estimated {
+    input: LogicalPlan,
+    rows: usize,
+}
+
+impl Hash for Estimated {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.input.hash(state);
+        self.rows.hash(state);
+    }
+}
+
+impl PartialOrd for Estimated {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        let by_input = self.input.partial_cmp(&other.input);
+        by_input.map(|by_input| by_input.then(self.rows.cmp(&other.rows)))
+    }
+}
+
+impl UserDefinedLogicalNodeCore for Estimated {
+    fn name(&self) -> &str {
+        "Estimated"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.input]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        self.input.schema()
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        vec![]
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Estimated: rows={}", self.rows)
+    }
+
+    fn with_exprs_and_inputs(&self, _: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
+        match (inputs.pop(), inputs.is_empty()) {
+            (Some(input), true) => Ok(Self {
+                input,
+                rows: self.rows,
+            }),
+            _ => internal_err!("an estimate has one input"),
+        }
+    }
+}
+
+/// Plans the notes.
+pub(crate) struct Planner;
+
+#[async_trait]
+impl ExtensionPlanner for Planner {
+    async fn plan_extension(
+        &self,
+        _: &dyn PhysicalPlanner,
+        node: &dyn UserDefinedLogicalNode,
+        _: &[&LogicalPlan],
+        inputs: &[Arc<dyn ExecutionPlan>],
+        _: &dyn Session,
+        _: &PhysicalPlanningContext,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let (Some(noted), [input]) = (node.as_any().downcast_ref::<Estimated>(), inputs) else {
+            return Ok(None);
+        };
+        let input = Arc::clone(input);
+        let rows = noted.rows;
+        Ok(Some(Arc::new(EstimatedExec { input, rows })))
+    }
+}
+
+/// The plan without its notes, and the rows that were noted.
+pub(crate) fn forget(plan: Arc<dyn ExecutionPlan>) -> Result<(Arc<dyn ExecutionPlan>, Noted)> {
+    let mut noted = Noted::default();
+    let plan = plan
+        .transform_up(|node| {
+            Ok(match node.downcast_ref::<EstimatedExec>() {
+                Some(note) => {
+                    noted.rows.insert(Noted::place(&note.input), note.rows);
+                    Transformed::yes(Arc::clone(&note.input))
+                }
+                None => Transformed::no(node),
+            })
+        })?
+        .data;
+    Ok((plan, noted))
+}
+
+/// Rows that are expected, by the operator that gives them. Valid as long as the plan is the one it was taken from.
+#[derive(Debug, Default)]
+pub(crate) struct Noted {
+    rows: HashMap<usize, usize>,
+}
+
+impl Noted {
+    fn place(plan: &Arc<dyn ExecutionPlan>) -> usize {
+        Arc::as_ptr(plan).cast::<()>() as usize
+    }
+
+    pub(crate) fn rows(&self, plan: &Arc<dyn ExecutionPlan>) -> Option<usize> {
+        self.rows.get(&Self::place(plan)).copied()
+    }
+}
+
+/// The note among the operators. Everything passes through it, and it never runs.
+#[derive(Debug, Clone)]
+struct EstimatedExec {
+    input: Arc<dyn ExecutionPlan>,
+    rows: usize,
+}
+
+impl DisplayAs for EstimatedExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EstimatedExec: rows={}", self.rows)
+    }
+}
+
+impl ExecutionPlan for EstimatedExec {
+    fn name(&self) -> &'static str {
+        "EstimatedExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.input.properties()
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        match (children.pop(), children.is_empty()) {
+            (Some(input), true) => Ok(Arc::new(Self {
+                input,
+                rows: self.rows,
+            })),
+            _ => internal_err!("an estimate has one input"),
+        }
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn supports_limit_pushdown(&self) -> bool {
+        true
+    }
+
+    fn cardinality_effect(&self) -> CardinalityEffect {
+        CardinalityEffect::Equal
+    }
+
+    fn try_swapping_with_projection(
+        &self,
+        projection: &ProjectionExec,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let input = make_with_child(projection, &self.input)?;
+        Ok(Some(Arc::new(Self {
+            input,
+            rows: self.rows,
+        })))
+    }
+
+    fn gather_filters_for_pushdown(
+        &self,
+        _: FilterPushdownPhase,
+        parent_filters: Vec<Arc<dyn PhysicalExpr>>,
+        _: &ConfigOptions,
+    ) -> Result<FilterDescription> {
+        FilterDescription::from_children(parent_filters, &self.children())
+    }
+
+    fn handle_child_pushdown_result(
+        &self,
+        _: FilterPushdownPhase,
+        result: ChildPushdownResult,
+        _: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        Ok(FilterPushdownPropagation::if_all(result))
+    }
+
+    fn partition_statistics(&self, _: Option<usize>) -> Result<Arc<Statistics>> {
+        let mut statistics = Statistics::new_unknown(&self.input.schema());
+        statistics.num_rows = Precision::Inexact(self.rows);
+        Ok(Arc::new(statistics))
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        self.input.execute(partition, context)
+    }
+}

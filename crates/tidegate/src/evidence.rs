@@ -1,0 +1,73 @@
+//! Finds out about tables what helps to plan a query: footers first, then a sample of rows.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use datafusion::execution::SessionState;
+use datafusion::physical_plan::ExecutionPlanProperties;
+use futures::future::join_all;
+use futures::stream::TryStreamExt;
+use tidegate_catalog::{FilesTable, Sample, SampleCache, SampleScan, TableEvidence};
+use tidegate_plan::{Evidence, Question};
+use tidegate_runtime::CpuPool;
+
+/// Finds things out for one statement.
+pub(crate) struct Gatherer<'a> {
+    pub(crate) state: &'a SessionState,
+    pub(crate) pool: &'a CpuPool,
+    pub(crate) samples: &'a SampleCache,
+    /// Row groups or files that may be looked into, of a hundred.
+    pub(crate) percent: usize,
+}
+
+impl Gatherer<'_> {
+    /// Answers questions about tables. What cannot be found out is left out: no query fails for lack of an estimate.
+    pub(crate) async fn answer(&self, questions: Vec<Question>) -> Evidence {
+        Evidence::new(join_all(questions.into_iter().map(|question| self.one(question))).await)
+    }
+
+    async fn one(&self, question: Question) -> (Arc<FilesTable>, TableEvidence) {
+        let table = question.table;
+        let mut evidence = table.evidence();
+        let in_conditions = question.predicates.iter().flat_map(|all| all.columns());
+        let columns = table.worth_sampling(&evidence, &question.columns, in_conditions);
+        if let Some(sample) = self.sample(&table, &columns).await {
+            evidence.add_sample(&table, &sample, &question.predicates, self.state);
+        }
+        (table, evidence)
+    }
+
+    async fn sample(&self, table: &FilesTable, columns: &BTreeSet<String>) -> Option<Sample> {
+        let missing = self.samples.missing(table, self.percent, columns);
+        if missing.is_empty() {
+            return self.samples.get(table, self.percent, columns);
+        }
+        let scan = table.sample(self.state, &missing, self.percent).ok()??;
+        let read = read(scan, self.state, self.pool).await?;
+        self.samples.put(table, self.percent, &read);
+        match missing == *columns {
+            true => Some(read),
+            false => self.samples.get(table, self.percent, columns),
+        }
+    }
+}
+
+/// Reads all places of a sample at the same time. None if one of them fails: the query will say why.
+async fn read(scan: SampleScan, state: &SessionState, pool: &CpuPool) -> Option<Sample> {
+    let partitions = scan.plan.output_partitioning().partition_count();
+    let chunks = (0..partitions).map(|partition| {
+        let (plan, context) = (Arc::clone(&scan.plan), state.task_ctx());
+        pool.run(async move {
+            let rows = plan.execute(partition, context).ok()?;
+            let batches: Vec<RecordBatch> = rows.try_collect().await.ok()?;
+            concat_batches(&plan.schema(), &batches).ok()
+        })
+    });
+    let chunks = join_all(chunks).await.into_iter();
+    let chunks = chunks
+        .map(|chunk| chunk.ok()?)
+        .collect::<Option<Vec<_>>>()?;
+    Some(Sample::new(chunks, scan.is_whole))
+}
