@@ -6,6 +6,7 @@ mod float_meets_decimal;
 mod guarded_division;
 mod in_subquery;
 mod nested_loop;
+mod same_names;
 mod source_columns;
 mod subquery_marks;
 mod temporal;
@@ -15,6 +16,7 @@ pub use float_meets_decimal::FloatMeetsDecimal;
 pub use guarded_division::GuardedDivision;
 pub use in_subquery::ThreeValuedIn;
 pub use nested_loop::NestedLoopGuard;
+pub use same_names::{GuardSameNames, UnguardSameNames};
 pub use source_columns::SourceColumns;
 pub use subquery_marks::SubqueryMarks;
 pub use temporal::Temporal;
@@ -57,12 +59,23 @@ pub fn optimizer() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 }
 
 /// The physical optimizer's rules. What only a scan knows is brought there first. The
-/// modes of joins are chosen before DataFusion would. Operators are substituted last, before the sanity check: built-in rules look for
+/// modes of joins are chosen before DataFusion would. No filter is pushed past columns of one name. Operators are substituted last, before the sanity check: built-in rules look for
 /// the concrete types they know.
 pub fn physical() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = PhysicalOptimizer::new().rules;
     let sanity_check = rules.len().saturating_sub(1);
     rules.insert(sanity_check, Arc::new(NestedLoopGuard));
+    rules = rules
+        .into_iter()
+        .flat_map(
+            |rule| -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+                match rule.name().starts_with("FilterPushdown") {
+                    true => vec![Arc::new(GuardSameNames), rule, Arc::new(UnguardSameNames)],
+                    false => vec![rule],
+                }
+            },
+        )
+        .collect();
     let selection = rules
         .iter()
         .position(|rule| rule.name() == "join_selection");
@@ -148,6 +161,10 @@ mod tests {
             [
                 "tidegate_source_columns",
                 "tidegate_join_modes",
+                "tidegate_guard_same_names",
+                "tidegate_unguard_same_names",
+                "tidegate_guard_same_names",
+                "tidegate_unguard_same_names",
                 "tidegate_nested_loop_guard",
             ]
         );
