@@ -36,7 +36,9 @@ def make_tables(rng, directory, db):
         db.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT {typed} FROM (VALUES {rows}) v(a, b, c){where}")
         for old in directory.glob(f"{name}.*"):
             old.unlink()
-        if count and rng.random() < 0.3:
+        # A CSV column of NULLs alone has no type.
+        is_typed = all(db.execute(f"SELECT count({c}) FROM {name}").fetchone()[0] for c in COLUMNS)
+        if is_typed and rng.random() < 0.3:
             db.execute(f"COPY {name} TO '{directory}/{name}.csv' (HEADER)")
         else:
             db.execute(f"COPY {name} TO '{directory}/{name}.parquet'")
@@ -82,20 +84,20 @@ def query(rng):
     relations = [f"r{at}" for at in range(count)]
     shape = rng.choice(["chain", "star", "any", "any"])
     source, where, seen = f"t{rng.randrange(TABLES)} r0", [], ["r0"]
-    outer_allowed = rng.random() < 0.5
+    outer_allowed, in_commas = rng.random() < 0.5, False
     for relation in relations[1:]:
         table = f"t{rng.randrange(TABLES)}"
         left = {"chain": seen[-1:], "star": seen[:1], "any": seen}[shape]
         kind = rng.choice(["JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]) if outer_allowed else rng.choice(["JOIN", ","])
-        if kind == "," and " JOIN " not in source:
+        # JOIN binds closer than a comma: after one there are only commas.
+        if kind == "," and rng.random() < 0.4 or in_commas:
+            in_commas = True
             source += f", {table} {relation}"
-            if count <= 4 and rng.random() < 0.1:
-                pass
-            else:
+            if count > 4 or rng.random() > 0.1:
                 where.append(condition(rng, left, relation))
         elif rng.random() < 0.1 and kind in ("JOIN", "LEFT JOIN"):
             nested = f"(SELECT a, max(b) AS b, count(*) AS c FROM {table} GROUP BY a)"
-            source += f" {kind if kind != ',' else 'JOIN'} {nested} {relation} ON {condition(rng, left, relation)}"
+            source += f" {kind} {nested} {relation} ON {condition(rng, left, relation)}"
         else:
             kind = "JOIN" if kind == "," else kind
             on = condition(rng, left, relation)
