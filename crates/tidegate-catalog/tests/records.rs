@@ -113,8 +113,16 @@ async fn names_that_differ_in_case_only_are_one_column() {
         ("c/2.csv", "ID,V\n2,y\n"),
         ("j/1.json", "{\"Id\": 1, \"v\": \"x\"}\n"),
         ("j/2.json", "{\"V\": \"y\", \"id\": 2}\n"),
+        (
+            "k/1.json",
+            "{\"Id\": 1, \"v\": \"x\"}\n{\"V\": \"y\", \"id\": 2}\n",
+        ),
+        (
+            "both/1.json",
+            "{\"Id\": 1}\n{\"id\": 2, \"Id\": 3}\n{\"id\": 4}\n",
+        ),
     ]);
-    for path in ["c", "j"] {
+    for path in ["c", "j", "k"] {
         assert_eq!(
             dir.query(path, &[], "SELECT * FROM t ORDER BY \"Id\"")
                 .await,
@@ -122,6 +130,9 @@ async fn names_that_differ_in_case_only_are_one_column() {
             "{path}"
         );
     }
+    // A record of its own has both.
+    let sums = "SELECT sum(\"Id\"), sum(\"id\") FROM t";
+    assert_eq!(dir.query("both", &[], sums).await, "4,6");
 }
 
 #[tokio::test]
