@@ -19,6 +19,8 @@ use super::hive::{Partitioning, Splitter};
 
 /// Encoded bytes are handed to the file in pieces of about this size.
 const CHUNK_BYTES: usize = 1 << 20;
+/// The memory of a single encoder counts from here on.
+const ENCODER_BYTES_COUNTED: usize = 16 << 20;
 /// After so many directories of a batch the task counts its memory and gives way: it can be stopped
 /// only in between.
 const DIRS_IN_A_ROW: usize = 32;
@@ -168,6 +170,7 @@ impl Task {
 
     async fn write_to(&mut self, dir: usize, batch: &RecordBatch) -> Result<()> {
         if !self.parts.contains_key(&dir) {
+            self.make_room().await?;
             self.begin(dir)?;
         }
         let Some(part) = self.parts.get_mut(&dir) else {
@@ -196,6 +199,17 @@ impl Task {
         Ok(())
     }
 
+    /// Ends files when one more encoder would take too much: some take a hundred megabytes each.
+    async fn make_room(&mut self) -> Result<()> {
+        let one_more = self.encoder_bytes();
+        while !self.parts.is_empty()
+            && self.parts_bytes + one_more > self.plan.encoder_bytes_max.max(one_more)
+        {
+            self.finish_largest().await?;
+        }
+        Ok(())
+    }
+
     fn begin(&mut self, dir: usize) -> Result<()> {
         let encoder = encoder(&self.plan.format, Arc::clone(&self.plan.schema), Vec::new())?;
         let part = Part {
@@ -206,6 +220,7 @@ impl Task {
             used_at: self.clock,
         };
         self.parts.insert(dir, part);
+        self.recount(dir);
         Ok(())
     }
 
@@ -286,18 +301,21 @@ impl Task {
 
     /// Counts the memory of a directory's encoder anew.
     fn recount(&mut self, dir: usize) {
-        let itself = match &self.splitter {
-            // The memory of one encoder is lost in that of the rest.
-            None => 0,
-            Some(_) => {
-                let columns = self.plan.schema.fields().len();
-                self.plan.format.encoder_bytes(columns)
-            }
-        };
+        let itself = self.encoder_bytes();
         if let Some(part) = self.parts.get_mut(&dir) {
             let bytes = part.bytes_in_memory() + itself;
             self.parts_bytes = self.parts_bytes - part.counted + bytes;
             part.counted = bytes;
+        }
+    }
+
+    /// What one encoder takes beside what it keeps.
+    fn encoder_bytes(&self) -> usize {
+        let columns = self.plan.schema.fields().len();
+        match (self.plan.format.encoder_bytes(columns), &self.splitter) {
+            // The memory of the only one is lost in that of the rest.
+            (..ENCODER_BYTES_COUNTED, None) => 0,
+            (bytes, _) => bytes,
         }
     }
 
