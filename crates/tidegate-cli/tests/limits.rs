@@ -181,6 +181,25 @@ fn little_memory_is_an_answer_or_exit_4() {
 }
 
 #[test]
+fn a_limit_of_time_ends_planning_too() {
+    let stand = Stand::new();
+    // Each level doubles the time of planning.
+    let nested = (0..22).fold("1".to_owned(), |inner, level| {
+        format!("(SELECT {inner} + count(*) FROM generate_series(1, 3) AS t{level}(x))")
+    });
+    let begin = Instant::now();
+    let sql = format!("SELECT {nested}");
+    let ended = stand.run(&["--timeout", "1s", "--sql-subqueries-max", "24", "-c", &sql]);
+    assert_eq!(ended.code, 4, "{}", ended.stderr);
+    assert!(ended.stderr.contains("its limit of 1s"), "{}", ended.stderr);
+    assert!(
+        begin.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        begin.elapsed()
+    );
+}
+
+#[test]
 fn a_limit_of_time_is_exit_4_in_time() {
     let stand = Stand::new();
     let endless = "SELECT count(DISTINCT a.value + b.value) \

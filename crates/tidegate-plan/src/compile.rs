@@ -22,7 +22,18 @@ pub struct PlanInputs {
 ///
 /// Asynchronous because DataFusion's physical planner is; it awaits no input or output of its own.
 pub async fn compile(plan: LogicalPlan, inputs: &PlanInputs) -> Result<StageGraph> {
-    let plan = inputs.state.create_physical_plan(&plan).await?;
+    compile_optimized(&optimize(plan, inputs)?, inputs).await
+}
+
+/// The first half of [`compile`], for who has to do something between the halves.
+pub fn optimize(plan: LogicalPlan, inputs: &PlanInputs) -> Result<LogicalPlan> {
+    Ok(inputs.state.optimize(&plan)?)
+}
+
+/// The second half of [`compile`].
+pub async fn compile_optimized(plan: &LogicalPlan, inputs: &PlanInputs) -> Result<StageGraph> {
+    let planner = inputs.state.query_planner();
+    let plan = planner.create_physical_plan(plan, &inputs.state).await?;
     Ok(StageGraph::single(stage(plan, &inputs.settings)?))
 }
 

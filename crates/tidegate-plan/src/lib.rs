@@ -19,7 +19,7 @@ mod steps;
 mod write;
 
 pub use codec::{attach, decode, encode};
-pub use compile::{PlanInputs, compile};
+pub use compile::{PlanInputs, compile, compile_optimized, optimize};
 pub use explain::{ExplainFormat, explain, explain_analyze};
 pub use graph::{
     Distribution, Edge, EdgeForm, Estimate, Repeats, Stage, StageGraph, StageId, Step, StepTree,

@@ -7,11 +7,12 @@ use datafusion::logical_expr::LogicalPlan;
 use tidegate_catalog::Catalog;
 use tidegate_operators::rejects::RejectLog;
 use tidegate_plan::sql::{self, Inputs, Parameters, Parsed, Statement};
-use tidegate_plan::{PlanInputs, PlanSettings, StageGraph, compile};
+use tidegate_plan::{PlanInputs, PlanSettings, StageGraph, compile_optimized, optimize};
 
 use crate::convert;
 use crate::error::{Error, Result};
 use crate::notice::Notice;
+use crate::session::StepHook;
 use crate::settings::Settings;
 use crate::tables::{self, Tables};
 
@@ -24,6 +25,7 @@ pub(crate) struct Planner {
     pub(crate) parameters: Parameters,
     /// Rows that the last statements rejected.
     pub(crate) rejects: Arc<RejectLog>,
+    pub(crate) between_steps: Option<StepHook>,
 }
 
 impl Planner {
@@ -65,9 +67,17 @@ impl Planner {
             state: self.state.clone(),
             settings: Arc::clone(&self.plan_settings),
         };
-        compile(plan, &inputs)
-            .await
-            .map_err(|error| convert::from_plan(error, Some(parsed), Some(&self.state)))
+        let failed = |error| convert::from_plan(error, Some(parsed), Some(&self.state));
+        self.step_done();
+        let optimized = optimize(plan, &inputs).map_err(failed)?;
+        self.step_done();
+        compile_optimized(&optimized, &inputs).await.map_err(failed)
+    }
+
+    fn step_done(&self) {
+        if let Some(hook) = &self.between_steps {
+            hook();
+        }
     }
 }
 

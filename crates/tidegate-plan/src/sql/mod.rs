@@ -27,14 +27,17 @@ mod rewrite;
 mod tables;
 
 mod calls;
+mod cast_names;
 mod casts;
 mod describe;
 mod exponents;
 mod names;
+mod otherwise;
 mod parameters;
 mod plan;
 mod types;
 mod using;
+mod value_text;
 mod virtual_columns;
 mod whole;
 

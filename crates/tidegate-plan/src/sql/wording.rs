@@ -117,6 +117,12 @@ const SENTENCES: &[(&str, Code, &str, &str)] = &[
         "",
     ),
     (
+        "Conflicting ordering requirements in aggregate functions",
+        Code::Unsupported,
+        "aggregates that depend on different ORDER BY in one SELECT are not supported",
+        "compute each in a subquery of its own, and join them",
+    ),
+    (
         "unique expression names",
         Code::Duplicate,
         "two columns of a query have the same name",
@@ -582,9 +588,9 @@ pub(crate) fn not_implemented(message: &str) -> Error {
         return Error::unsupported("this part of the statement is not supported");
     }
     let text = text
-        .trim_end_matches(" not supported")
         .trim_end_matches(" yet")
         .trim_end_matches(" is not supported")
+        .trim_end_matches(" not supported")
         .to_string();
     Error::unsupported(format!("not supported: {text}"))
 }
