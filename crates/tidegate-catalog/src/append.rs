@@ -42,9 +42,12 @@ impl Catalog {
         let Some(new_format) = format::by_extension(&format!("part.{}", new.suffix)) else {
             return Ok(());
         };
+        inputs.files.retain(|file| !format::is_not_data(&file.path));
+        if inputs.files.is_empty() {
+            return Ok(());
+        }
         check_formats(&text, &inputs.files, new_format)?;
         check_keys(&text, &inputs, new)?;
-        inputs.files.retain(|file| !format::is_not_data(&file.path));
         inputs.files.truncate(FILES_READ_MAX);
         let Ok((format, found)) = self.found(text.clone(), inputs).await else {
             return Ok(());

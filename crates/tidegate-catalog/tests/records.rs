@@ -3,12 +3,14 @@
 
 mod dir;
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
 use dir::Dir;
-use tidegate_catalog::{Kind, ReaderOptions, Value};
+use tidegate_catalog::{Appended, Kind, ReaderOptions, Value};
 
 impl Dir {
     async fn fails(&self, text: &str, options: &[(&str, Value)]) -> String {
@@ -289,4 +291,45 @@ async fn ten_thousand_files_plan_quickly() {
     }
     // The aim is 100 ms in an optimised build; this bound only catches a wrong order of growth.
     assert!(best < 1_500, "planning took {best} ms");
+}
+
+#[tokio::test]
+async fn what_is_appended_must_fit_what_is_data() {
+    let dir = Dir::new(&[
+        ("p/b=1/1.csv", "a\n1\n"),
+        ("p/notes.md", "not data"),
+        ("n/notes.md", "not data"),
+        ("e/1.csv", ""),
+        ("m/1.csv", "a\n1\n"),
+        ("m/2.json", "{\"a\": 1}\n"),
+    ]);
+    let check = async |path: &str, partition_by: &[&str]| {
+        let new = Appended {
+            suffix: "csv.gz".into(),
+            separated: Some((b',', true)),
+            partition_by: partition_by.iter().map(|name| (*name).into()).collect(),
+            schema: Arc::new(Schema::new(vec![Field::new("A", DataType::Int32, true)])),
+        };
+        match dir.catalog().check_append(path, &new).await {
+            Ok(()) => "fits".into(),
+            Err(error) => dir.shown(&error),
+        }
+    };
+    assert_eq!(
+        check("p/", &[]).await,
+        "`p/` is partitioned by `b`: files without partitions cannot be added | say PARTITION_BY (b)"
+    );
+    assert_eq!(check("p/", &["B"]).await, "fits");
+    assert_eq!(check("p/b=1/", &[]).await, "fits");
+    for nothing_there in ["n/", "e/", "missing/"] {
+        assert_eq!(
+            check(nothing_there, &["b"]).await,
+            "fits",
+            "{nothing_there}"
+        );
+    }
+    assert_eq!(
+        check("m/", &[]).await,
+        "`m/` holds files of the format json: files of the format csv cannot be added | say FORMAT json, or write into a directory of their own"
+    );
 }
