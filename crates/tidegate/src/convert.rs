@@ -194,13 +194,8 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
         return Some(from_write(error));
     }
     let panicked = error.downcast_ref::<Panicked>()?;
-    // Arrow counts the bytes of a batch's texts in 32 bits, and panics when there are more.
     if panicked.to_string().contains("offset overflow") {
-        let message = "the texts of a batch of rows have more than 2 GiB";
-        return Some(
-            Error::new(ErrorKind::Limit, "batch_too_large", message)
-                .with_hint("make shorter texts, or SET batch_rows to less than it is"),
-        );
+        return Some(from_sql(sql::too_much_text()));
     }
     Some(
         Error::new(ErrorKind::Bug, "panic", panicked.to_string())

@@ -52,7 +52,7 @@ mod tests;
 pub use blame::{blame, place, start};
 pub use casts::functions;
 pub use error::{Code, Error, Result, did_you_mean, near};
-pub use errors::from_datafusion;
+pub use errors::{from_datafusion, too_much_text};
 pub use parameters::Parameters;
 pub use plan::{Inputs, plan, references};
 pub use source::{Limits, Source};

@@ -11,6 +11,9 @@ pub(crate) fn known(message: &str) -> Option<Error> {
     if lower.contains("divide by zero") || lower.contains("division by zero") {
         return Some(division_by_zero());
     }
+    if lower.contains("offset overflow") {
+        return Some(super::errors::too_much_text());
+    }
     if lower.contains("overflow") {
         return Some(overflow(message));
     }
