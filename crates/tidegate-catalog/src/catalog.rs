@@ -14,7 +14,8 @@ use crate::cache::FileCache;
 use crate::error::{Error, Kind, Result};
 use crate::file::DataFile;
 use crate::footer::FileFacts;
-use crate::infer::{Inference, Remembering};
+use crate::format::Format;
+use crate::infer::{Columns, Inference, Remembering};
 use crate::names::Names;
 use crate::options::ReaderOptions;
 use crate::path::{Location, Place};
@@ -199,6 +200,21 @@ impl Catalog {
             .map(Arc::new)
     }
 
+    /// What the files are, without making one table of them.
+    pub(crate) async fn found(
+        &self,
+        text: String,
+        mut inputs: Inputs,
+    ) -> Result<(Format, Columns)> {
+        let shared = Arc::clone(&self.shared);
+        blocking(move || {
+            let options = ReaderOptions::default();
+            let inference = shared.inference(&text, &inputs, &options);
+            inference.found(&mut inputs)
+        })
+        .await
+    }
+
     pub(crate) async fn inputs(&self, text: &str, options: &ReaderOptions) -> Result<Inputs> {
         self.inputs_or(text, options, Missing::Error).await
     }
@@ -309,6 +325,15 @@ impl Inputs {
 
 impl Shared {
     fn table(&self, text: &str, inputs: Inputs, options: &ReaderOptions) -> Result<FilesTable> {
+        self.inference(text, &inputs, options).table(inputs)
+    }
+
+    fn inference<'a>(
+        &'a self,
+        text: &'a str,
+        inputs: &Inputs,
+        options: &'a ReaderOptions,
+    ) -> Inference<'a> {
         let settings = &self.settings;
         let threads = if inputs.url.as_str().starts_with("file:") {
             settings.threads
@@ -326,7 +351,6 @@ impl Shared {
             scan: &settings.scan,
             remembering,
         }
-        .table(inputs)
     }
 
     fn stdin(&self) -> Result<Inputs> {

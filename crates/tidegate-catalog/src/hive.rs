@@ -108,7 +108,7 @@ impl Partitions {
 }
 
 /// The `key=value` directories of a path.
-fn pairs(path: &str, unwritten: usize) -> impl Iterator<Item = (&str, &str)> {
+pub(crate) fn pairs(path: &str, unwritten: usize) -> impl Iterator<Item = (&str, &str)> {
     let directories = path
         .rsplit_once('/')
         .map_or("", |(directories, _)| directories);

@@ -40,11 +40,11 @@ pub(crate) struct Inference<'a> {
 }
 
 /// What the files of a table are, before their columns are united.
-struct Columns {
+pub(crate) struct Columns {
     files: Vec<DataFile>,
     /// Of the files that are sound.
-    columns: Vec<FileColumns>,
-    reading: Reading,
+    pub(crate) columns: Vec<FileColumns>,
+    pub(crate) reading: Reading,
     damaged: Damaged,
 }
 
@@ -58,23 +58,7 @@ struct Kept<T> {
 
 impl Inference<'_> {
     pub(crate) fn table(&self, mut inputs: Inputs) -> Result<FilesTable> {
-        let files = std::mem::take(&mut inputs.files);
-        let (format, files) = match files.is_empty() {
-            true => (self.options.format.unwrap_or(Format::Parquet), files),
-            false => self.one_format(files, &mut inputs)?,
-        };
-        self.options.check_for(format)?;
-        self.check_compression(&files, &inputs)?;
-        let found = match format {
-            _ if files.is_empty() => Columns {
-                files,
-                columns: Vec::new(),
-                reading: Reading::Parquet(Vec::new()),
-                damaged: Damaged::new(),
-            },
-            Format::Parquet => self.parquet(files, &mut inputs)?,
-            _ => self.records(format, files, &mut inputs)?,
-        };
+        let (format, found) = self.found(&mut inputs)?;
         let keys = self.partitions(&found.files, &mut inputs)?;
         let is_key = |name: &str| is_key(&keys, name);
         let united = match self.options.columns.is_empty() {
@@ -103,6 +87,28 @@ impl Inference<'_> {
             snapshot: OnceLock::new(),
             statistics: OnceLock::new(),
         })
+    }
+
+    /// What the files are, before their columns are united.
+    pub(crate) fn found(&self, inputs: &mut Inputs) -> Result<(Format, Columns)> {
+        let files = std::mem::take(&mut inputs.files);
+        let (format, files) = match files.is_empty() {
+            true => (self.options.format.unwrap_or(Format::Parquet), files),
+            false => self.one_format(files, inputs)?,
+        };
+        self.options.check_for(format)?;
+        self.check_compression(&files, inputs)?;
+        let found = match format {
+            _ if files.is_empty() => Columns {
+                files,
+                columns: Vec::new(),
+                reading: Reading::Parquet(Vec::new()),
+                damaged: Damaged::new(),
+            },
+            Format::Parquet => self.parquet(files, inputs)?,
+            _ => self.records(format, files, inputs)?,
+        };
+        Ok((format, found))
     }
 
     /// Compression is told by the first bytes; what the user said must agree with them.

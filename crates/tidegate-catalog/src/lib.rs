@@ -4,6 +4,7 @@
 //! ([`Place`]) and what it may touch ([`Access`]).
 
 mod access;
+mod append;
 mod cache;
 mod catalog;
 mod cloud;
@@ -40,6 +41,7 @@ mod walk;
 mod widen;
 
 pub use access::Access;
+pub use append::Appended;
 pub use catalog::{Catalog, Settings, Spool};
 pub use csv_call::CsvCall;
 pub use doctor::{CsvCase, Diagnosis, Findings, Scan};

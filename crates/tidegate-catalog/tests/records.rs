@@ -3,12 +3,14 @@
 
 mod dir;
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
 use dir::Dir;
-use tidegate_catalog::{Kind, ReaderOptions, Value};
+use tidegate_catalog::{Appended, Kind, ReaderOptions, Value};
 
 impl Dir {
     async fn fails(&self, text: &str, options: &[(&str, Value)]) -> String {
@@ -113,8 +115,16 @@ async fn names_that_differ_in_case_only_are_one_column() {
         ("c/2.csv", "ID,V\n2,y\n"),
         ("j/1.json", "{\"Id\": 1, \"v\": \"x\"}\n"),
         ("j/2.json", "{\"V\": \"y\", \"id\": 2}\n"),
+        (
+            "k/1.json",
+            "{\"Id\": 1, \"v\": \"x\"}\n{\"V\": \"y\", \"id\": 2}\n",
+        ),
+        (
+            "both/1.json",
+            "{\"Id\": 1}\n{\"id\": 2, \"Id\": 3}\n{\"id\": 4}\n",
+        ),
     ]);
-    for path in ["c", "j"] {
+    for path in ["c", "j", "k"] {
         assert_eq!(
             dir.query(path, &[], "SELECT * FROM t ORDER BY \"Id\"")
                 .await,
@@ -122,6 +132,9 @@ async fn names_that_differ_in_case_only_are_one_column() {
             "{path}"
         );
     }
+    // A record of its own has both.
+    let sums = "SELECT sum(\"Id\"), sum(\"id\") FROM t";
+    assert_eq!(dir.query("both", &[], sums).await, "4,6");
 }
 
 #[tokio::test]
@@ -278,4 +291,45 @@ async fn ten_thousand_files_plan_quickly() {
     }
     // The aim is 100 ms in an optimised build; this bound only catches a wrong order of growth.
     assert!(best < 1_500, "planning took {best} ms");
+}
+
+#[tokio::test]
+async fn what_is_appended_must_fit_what_is_data() {
+    let dir = Dir::new(&[
+        ("p/b=1/1.csv", "a\n1\n"),
+        ("p/notes.md", "not data"),
+        ("n/notes.md", "not data"),
+        ("e/1.csv", ""),
+        ("m/1.csv", "a\n1\n"),
+        ("m/2.json", "{\"a\": 1}\n"),
+    ]);
+    let check = async |path: &str, partition_by: &[&str]| {
+        let new = Appended {
+            suffix: "csv.gz".into(),
+            separated: Some((b',', true)),
+            partition_by: partition_by.iter().map(|name| (*name).into()).collect(),
+            schema: Arc::new(Schema::new(vec![Field::new("A", DataType::Int32, true)])),
+        };
+        match dir.catalog().check_append(path, &new).await {
+            Ok(()) => "fits".into(),
+            Err(error) => dir.shown(&error),
+        }
+    };
+    assert_eq!(
+        check("p/", &[]).await,
+        "`p/` is partitioned by `b`: files without partitions cannot be added | say PARTITION_BY (b)"
+    );
+    assert_eq!(check("p/", &["B"]).await, "fits");
+    assert_eq!(check("p/b=1/", &[]).await, "fits");
+    for nothing_there in ["n/", "e/", "missing/"] {
+        assert_eq!(
+            check(nothing_there, &["b"]).await,
+            "fits",
+            "{nothing_there}"
+        );
+    }
+    assert_eq!(
+        check("m/", &[]).await,
+        "`m/` holds files of the format json: files of the format csv cannot be added | say FORMAT json, or write into a directory of their own"
+    );
 }

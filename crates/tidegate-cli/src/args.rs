@@ -271,6 +271,10 @@ fn explain(error: &clap::Error) -> Failure {
         (ClapKind::InvalidValue, Some(value)) => {
             ("bad_flag", format!("`{value}` is not a value of `{flag}`"))
         }
+        (ClapKind::MissingRequiredArgument, _) => {
+            let argument = argument.trim_matches(['<', '>']);
+            ("bad_call", format!("the argument `{argument}` is missing"))
+        }
         (ClapKind::InvalidValue, None) => ("bad_flag", format!("`{flag}` needs a value")),
         _ => {
             let text = error.render().to_string();
@@ -280,11 +284,18 @@ fn explain(error: &clap::Error) -> Failure {
         }
     };
     let near = context(ContextKind::SuggestedArg).or(context(ContextKind::SuggestedValue));
+    let is_missing = error.kind() == ClapKind::MissingRequiredArgument;
+    let usage = match error.get(ContextKind::Usage) {
+        Some(ContextValue::StyledStr(usage)) => usage.to_string(),
+        _ => String::new(),
+    };
+    let usage = usage.trim().trim_start_matches("Usage: ");
     let hint = match (near, error.get(ContextKind::ValidValue)) {
         (Some(near), _) => format!("did you mean `{near}`?"),
         (None, Some(ContextValue::Strings(words))) if !words.is_empty() => {
             format!("it takes {}", words.join(", "))
         }
+        (None, _) if is_missing && usage.lines().count() == 1 => format!("call it as `{usage}`"),
         _ => "`tidegate --help` lists the flags".into(),
     };
     Failure::usage(code, message).with_hint(hint)

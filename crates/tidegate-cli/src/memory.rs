@@ -8,6 +8,25 @@ pub(crate) use linux::{begin, let_go_of_code, let_go_of_code_once, settle};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use other::{begin, let_go_of_code, let_go_of_code_once, settle};
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// How often planning takes a step to a part of the program that the first statement has not used: later ones would
+/// only fetch the same code again.
+const STEPS: u8 = 2;
+
+/// Lets go of the code of each step when the first statement is planned.
+pub(crate) fn planning_steps() -> Arc<dyn Fn() + Send + Sync> {
+    let left = AtomicU8::new(STEPS);
+    let one_less = |left: u8| left.checked_sub(1);
+    Arc::new(move || {
+        let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+        if taken.is_ok() {
+            let_go_of_code();
+        }
+    })
+}
+
 #[cfg(target_os = "linux")]
 mod linux {
     use std::ffi::c_void;

@@ -8,6 +8,7 @@ use crate::call::{Call, Task};
 use crate::config::Config;
 use crate::console::Console;
 use crate::failure::Failure;
+use crate::memory;
 use crate::report;
 use crate::stdin::{self, Use};
 
@@ -28,6 +29,7 @@ pub(crate) async fn session(
     let session = Session::builder()
         .settings(config.settings.clone())
         .stdin(stdin::spool(&config.settings, used_for))
+        .between_steps(memory::planning_steps())
         .build()?;
     for (name, path) in &config.tables {
         let made = session.register_path(name, path).await;

@@ -2,9 +2,11 @@
 //! everything else to standard error.
 
 use std::io::{BufWriter, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tidegate::arrow::util::display::array_value_to_string;
+use tidegate::write::OutputFile;
 use tidegate::{Error, ErrorKind, Query, QueryKind, RowStream, Session, Statement};
 
 use crate::call::{AfterError, Output, Run};
@@ -215,7 +217,7 @@ impl<'a> Runner<'a> {
         let settings = self.session.settings();
         match &self.run.output {
             Some(Output { path, format }) => {
-                let mut file = self.session.output_file(path)?;
+                let mut file = self.output_file(path).await?;
                 let mut sink = Sink {
                     format: format.clone().of_result(verb),
                     look: Look::full(&settings),
@@ -246,6 +248,20 @@ impl<'a> Runner<'a> {
                 };
                 sink.pour(query, self.shell, RenderError::on_stdout).await
             }
+        }
+    }
+
+    /// Opens the file of `-o`. That waits for ever where the file is a pipe nobody reads from, but not for a signal.
+    async fn output_file(&self, path: &Path) -> Result<OutputFile, Failure> {
+        let (session, path) = (self.session.clone(), path.to_owned());
+        let opened = tokio::task::spawn_blocking(move || session.output_file(&path));
+        tokio::select! {
+            biased;
+            _ = self.shell.signals.wait() => Err(interrupted()),
+            opened = opened => match opened {
+                Ok(file) => Ok(file?),
+                Err(error) => Err(Failure::io("cannot open the file", error.into())),
+            },
         }
     }
 

@@ -72,6 +72,10 @@ fn a_wrong_call_is_one_line_and_a_hint() {
         "error: `--command` needs a value\nhelp: `tidegate --help` lists the flags\n"
     );
     assert_eq!(
+        stderr(&["doctor"]),
+        "error: the argument `PATH` is missing\nhelp: call it as `tidegate doctor <PATH>`\n"
+    );
+    assert_eq!(
         stderr(&["config", "more"]),
         "error: `more` is one argument too many\nhelp: `tidegate --help` lists the flags\n"
     );

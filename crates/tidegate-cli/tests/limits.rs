@@ -105,6 +105,28 @@ fn a_partitioned_write_heeds_the_number_of_open_files() {
 }
 
 #[test]
+fn a_partitioned_write_in_little_memory_makes_few_files() {
+    let stand = Stand::new();
+    let rows = "SELECT value, md5(CAST(value AS VARCHAR)) AS s, value % 300 AS k \
+        FROM generate_series(1, 100000)";
+    for (format, memory) in [("parquet", "100MiB"), ("csv, COMPRESSION xz", "500MiB")] {
+        let copy = format!("COPY ({rows}) TO 'out/' (FORMAT {format}, PARTITION_BY (k))");
+        let ended = stand.run(&["--memory-limit", memory, "--threads", "2", "-c", &copy]);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        let files = stand.shell.files("out").len();
+        assert!((300..=1200).contains(&files), "{format}: {files} files");
+        let check = "SELECT count(*) AS n, count(DISTINCT s) AS d, sum(value) AS s FROM 'out/'";
+        let ended = stand.run(&["-F", "ndjson", "-c", check]);
+        assert_eq!(
+            ended.stdout, "{\"n\":100000,\"d\":100000,\"s\":5000050000}\n",
+            "{}",
+            ended.stderr
+        );
+        std::fs::remove_dir_all(stand.shell.path("out")).unwrap();
+    }
+}
+
+#[test]
 fn a_full_device_is_an_error_that_names_it() {
     let stand = Stand::new();
     let copy = format!("COPY ({MANY}) TO '/dev/full' (FORMAT csv)");
@@ -178,6 +200,25 @@ fn little_memory_is_an_answer_or_exit_4() {
         let told = ended.code == 0 || ended.stderr.contains("memory");
         assert!(told, "{query}: {}", ended.stderr);
     }
+}
+
+#[test]
+fn a_limit_of_time_ends_planning_too() {
+    let stand = Stand::new();
+    // Each level doubles the time of planning.
+    let nested = (0..22).fold("1".to_owned(), |inner, level| {
+        format!("(SELECT {inner} + count(*) FROM generate_series(1, 3) AS t{level}(x))")
+    });
+    let begin = Instant::now();
+    let sql = format!("SELECT {nested}");
+    let ended = stand.run(&["--timeout", "1s", "--sql-subqueries-max", "24", "-c", &sql]);
+    assert_eq!(ended.code, 4, "{}", ended.stderr);
+    assert!(ended.stderr.contains("its limit of 1s"), "{}", ended.stderr);
+    assert!(
+        begin.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        begin.elapsed()
+    );
 }
 
 #[test]

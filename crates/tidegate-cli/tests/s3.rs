@@ -19,9 +19,12 @@ struct Stand {
 impl Stand {
     fn new() -> Self {
         let server = Server::start();
-        server.put("tide/t/y=1/a.csv", "a,b\n1,x\n2,y\n");
-        server.put("tide/t/y=2/b.csv", "b,a\nz,10\n");
-        server.put("tide/t/y=3/c.csv", "a,b\n20,w\n");
+        for bucket in ["tide", "public"] {
+            let put = |name: &str, text| server.put(&format!("{bucket}/t/{name}"), text);
+            put("y=1/a.csv", "a,b\n1,x\n2,y\n");
+            put("y=2/b.csv", "b,a\nz,10\n");
+            put("y=3/c.csv", "a,b\n20,w\n");
+        }
         server.put("tide/t/_x/c.csv", "a,b\n100,x\n");
         server.put("tide/d/c.ndjson", "{\"a\": 7}\n");
         server.put("public/a.csv", "a\n3\n");
@@ -42,6 +45,45 @@ impl Stand {
         let ended = self.shell.run_with(&variables, args);
         assert!(!ended.stderr.contains(SECRET), "{}", ended.stderr);
         ended
+    }
+
+    /// Reads and writes a bucket of another scheme, with the settings of its store.
+    fn check_store(&self, bucket: &str, variables: &[(&str, &str)]) {
+        let check = |sql: &str, expected: &str| {
+            let sql = sql.replace("s3://tide", bucket);
+            let ended = self
+                .shell
+                .run_with(variables, &["-q", "-F", "csv", "-c", &sql]);
+            assert_eq!(
+                (ended.code, ended.stdout.as_str()),
+                (0, expected),
+                "`{sql}`: {}",
+                ended.stderr
+            );
+        };
+        check(
+            "SELECT y, sum(a) AS a FROM 's3://tide/t/' GROUP BY y ORDER BY y",
+            "y,a\n1,3\n2,10\n3,20\n",
+        );
+        check("SELECT sum(a) AS a FROM 's3://tide/t/*/a.csv'", "a\n3\n");
+        check("SELECT sum(a) AS a FROM 's3://tide/t/y=2/b.csv'", "a\n10\n");
+        let rows = "SELECT value AS n, value % 3 AS k, md5(value::VARCHAR) AS t FROM range(400000)";
+        check(&format!("COPY ({rows}) TO 's3://tide/out/one.parquet'"), "");
+        check(
+            "SELECT count(*) AS c, sum(n) AS s FROM 's3://tide/out/one.parquet'",
+            "c,s\n400000,79999800000\n",
+        );
+        let parts = "TO 's3://tide/out/parts/' (FORMAT csv, PARTITION_BY (k)";
+        check(&format!("COPY (FROM ({rows}) LIMIT 9) {parts})"), "");
+        check(
+            &format!("COPY (FROM ({rows}) LIMIT 9) {parts}, MODE append)"),
+            "",
+        );
+        check(
+            "SELECT k, count(*) AS c FROM 's3://tide/out/parts/' GROUP BY k ORDER BY k",
+            "k,c\n0,6\n1,6\n2,6\n",
+        );
+        assert_eq!(self.server.open_uploads(), 0);
     }
 
     fn run(&self, args: &[&str]) -> Ended {
@@ -120,6 +162,31 @@ fn what_is_written_to_a_bucket_is_read_back() {
         "c\n2000\n",
     );
     assert_eq!(stand.server.open_uploads(), 0);
+}
+
+#[test]
+fn buckets_of_google_are_read_and_written() {
+    let stand = Stand::new();
+    let account = format!(
+        r#"{{"gcs_base_url": "{}", "disable_oauth": true, "client_email": "", "private_key": "", "private_key_id": ""}}"#,
+        stand.server.endpoint
+    );
+    let variables = [
+        ("GOOGLE_SERVICE_ACCOUNT_KEY", account.as_str()),
+        ("GOOGLE_ALLOW_HTTP", "true"),
+    ];
+    stand.check_store("gs://public", &variables);
+}
+
+#[test]
+fn containers_of_azure_are_read_and_written() {
+    let stand = Stand::new();
+    let variables = [
+        ("AZURE_STORAGE_USE_EMULATOR", "true"),
+        ("AZURE_ALLOW_HTTP", "true"),
+        ("AZURITE_BLOB_STORAGE_URL", stand.server.endpoint.as_str()),
+    ];
+    stand.check_store("az://tide", &variables);
 }
 
 #[test]

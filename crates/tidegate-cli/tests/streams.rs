@@ -187,13 +187,18 @@ fn a_signal_ends_at_once_what_waits_for_input_or_output() {
         let number = if signal == "INT" { 2 } else { 15 };
         caught & (1 << (number - 1)) != 0
     };
-    // Statements that do not come, rows that do not come, and rows that nobody takes.
-    let waits: [(&[&str], &str); 3] = [
+    assert_eq!(shell.script("mkfifo pipe").code, 0);
+    // Statements that do not come, rows that do not come, rows that nobody takes, and a pipe that nobody opens.
+    let waits: [(&[&str], &str); 4] = [
         (&[], "signals"),
         (&["-c", "SELECT * FROM '-'"], "tidegate-cpu"),
         (
             &["-c", "SELECT value FROM generate_series(1, 1000000000)"],
             "stdout",
+        ),
+        (
+            &["-o", "pipe", "-F", "csv", "-c", "SELECT 1"],
+            "tokio-rt-worker",
         ),
     ];
     for (args, thread) in waits {

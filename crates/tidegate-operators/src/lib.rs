@@ -8,6 +8,7 @@ mod avro;
 pub mod codec;
 pub mod csv;
 pub mod input;
+pub mod interval_text;
 mod ipc;
 pub mod json;
 pub mod parquet;

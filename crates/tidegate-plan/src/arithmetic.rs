@@ -12,6 +12,7 @@ mod divide;
 mod extremes;
 mod function;
 mod groups;
+mod interval;
 mod kernels;
 mod linear;
 mod ordered;
@@ -21,13 +22,14 @@ pub use aggregate::{CheckedSum, checked_sum};
 pub use average::{CheckedAvg, checked_avg};
 pub use extremes::{greatest, least};
 pub use function::{CheckedOp, Operation, functions};
+pub(crate) use interval::{IntervalScaling, functions as interval_functions};
 pub(crate) use ordered::{Comparable, ToComparable};
 pub use rule::CheckedArithmetic;
 
 use arrow::array::ArrayRef;
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::ColumnarValue;
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 
 /// What went wrong in a checked computation. It travels inside [`DataFusionError::External`], so that a caller can
 /// downcast to it and classify the failure as the user's data.
@@ -60,6 +62,19 @@ pub(crate) fn over_array(
             let array = compute(&scalar.to_array()?)?;
             ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)
         }
+    })
+}
+
+/// Computes a value from others by what is done with arrays; of constants it is one.
+pub(crate) fn over_arrays(
+    args: &ScalarFunctionArgs,
+    compute: impl FnOnce(&[ArrayRef]) -> datafusion::error::Result<ArrayRef>,
+) -> datafusion::error::Result<ColumnarValue> {
+    let is_constant = |value: &ColumnarValue| matches!(value, ColumnarValue::Scalar(_));
+    let array = compute(&ColumnarValue::values_to_arrays(&args.args)?)?;
+    Ok(match args.args.iter().all(is_constant) {
+        true => ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?),
+        false => ColumnarValue::Array(array),
     })
 }
 

@@ -31,6 +31,7 @@ fn internal_scalars() -> impl Iterator<Item = Arc<ScalarUDF>> {
     arithmetic::functions()
         .into_iter()
         .chain(arithmetic::Comparable::ALL.map(arithmetic::Comparable::function))
+        .chain(arithmetic::interval_functions())
         .chain(crate::sql::functions())
 }
 

@@ -8,8 +8,10 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::prelude::SessionConfig;
 
+use crate::arithmetic::IntervalScaling;
 use crate::{PlanSettings, Registry, given, rules, write};
 
 /// The state that plans and runs one query.
@@ -29,7 +31,7 @@ pub fn session_state(
         .with_optimizer_rules(rules::optimizer())
         .with_physical_optimizer_rules(rules::physical())
         .with_query_planner(Arc::new(write::Planner))
-        .with_expr_planners(SessionStateDefaults::default_expr_planners())
+        .with_expr_planners(expr_planners())
         .with_scalar_functions(
             registry
                 .scalars()
@@ -42,6 +44,13 @@ pub fn session_state(
         .with_higher_order_functions(registry.higher_order().cloned().collect())
         .with_table_function_list(registry.table_functions().cloned().collect())
         .build()
+}
+
+/// Ours come first: DataFusion's leave to none what they do not know.
+fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(IntervalScaling)];
+    planners.extend(SessionStateDefaults::default_expr_planners());
+    planners
 }
 
 /// DataFusion's configuration for these settings. What is not named here keeps DataFusion's default, which is the

@@ -194,6 +194,9 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
         return Some(from_write(error));
     }
     let panicked = error.downcast_ref::<Panicked>()?;
+    if panicked.to_string().contains("offset overflow") {
+        return Some(from_sql(sql::too_much_text()));
+    }
     Some(
         Error::new(ErrorKind::Bug, "panic", panicked.to_string())
             .with_hint("this is a defect; please report it with the statement"),

@@ -46,12 +46,13 @@ pub use progress::Progress;
 pub use query::{Query, QueryHandle, QueryKind, RowStream};
 pub use redact::{masked, redacted};
 pub use script::{Script, Statement};
-pub use session::{Clock, Session, SessionBuilder, TableInfo, TableKind};
+pub use session::{Clock, Session, SessionBuilder, StepHook, TableInfo, TableKind};
 pub use settings::{
     Origin, SettingDef, SettingRow, Settings, format_bytes, format_duration, parse_bytes,
     parse_duration,
 };
 pub use tidegate_catalog::Section;
+pub use tidegate_operators::interval_text::IntervalFormats;
 pub use tidegate_plan::sql::sql_name as type_name;
 
 /// What plans and stored results are compatible with: two builds of one id read each other's.

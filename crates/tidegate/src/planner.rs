@@ -14,6 +14,7 @@ use crate::convert;
 use crate::error::{Error, Result};
 use crate::evidence::Gatherer;
 use crate::notice::Notice;
+use crate::session::StepHook;
 use crate::settings::Settings;
 use crate::tables::{self, Tables};
 
@@ -28,6 +29,7 @@ pub(crate) struct Planner {
     pub(crate) pool: CpuPool,
     /// Rows that the last statements rejected.
     pub(crate) rejects: Arc<RejectLog>,
+    pub(crate) between_steps: Option<StepHook>,
 }
 
 impl Planner {
@@ -66,7 +68,9 @@ impl Planner {
     /// The graph of stages of a logical plan: the one way every statement goes.
     pub(crate) async fn graph(&self, plan: LogicalPlan, parsed: &Parsed) -> Result<StageGraph> {
         let graph = async {
+            self.step_done();
             let plan = Optimized::new(&plan, &self.state)?;
+            self.step_done();
             let questions = plan.questions(&self.plan_settings)?;
             let gatherer = Gatherer {
                 state: &self.state,
@@ -84,6 +88,12 @@ impl Planner {
         graph
             .await
             .map_err(|error| convert::from_plan(error, Some(parsed), Some(&self.state)))
+    }
+
+    fn step_done(&self) {
+        if let Some(hook) = &self.between_steps {
+            hook();
+        }
     }
 }
 

@@ -59,6 +59,8 @@ pub(crate) struct QueryState {
     /// Thousandths that were shown already: progress never falls back.
     shown: AtomicU64,
     rejects: OnceLock<Arc<RejectLog>>,
+    /// How much of its time limit planning took.
+    planned_in: OnceLock<Duration>,
 }
 
 /// Until a query has ended its progress stays below this many thousandths.
@@ -76,6 +78,7 @@ impl QueryState {
             watched: OnceLock::new(),
             shown: AtomicU64::new(0),
             rejects: OnceLock::new(),
+            planned_in: OnceLock::new(),
         })
     }
 
@@ -83,6 +86,11 @@ impl QueryState {
     pub(crate) fn watch(&self, plan: &Arc<dyn ExecutionPlan>) {
         self.watched
             .get_or_init(|| (Arc::clone(plan), progress::totals(plan)));
+    }
+
+    /// Says how long planning took, once.
+    pub(crate) fn planned_in(&self, took: Duration) {
+        self.planned_in.get_or_init(|| took);
     }
 
     /// Names the log that counts the rows that are left out.
@@ -174,7 +182,9 @@ impl Query {
     /// Starts it. Batches come with back-pressure; dropping the stream cancels the query.
     pub async fn stream(self) -> Result<RowStream> {
         *self.state.started.lock() = Some(Instant::now());
-        let deadline = self.timeout.map(Deadline::new).transpose()?;
+        let spent = self.state.planned_in.get().copied().unwrap_or_default();
+        let deadline = self.timeout.map(|limit| Deadline::new(limit, spent));
+        let deadline = deadline.transpose()?;
         let start = (self.start)(Arc::clone(&self.state));
         let inner = match self.pool.run(start).await {
             Ok(stream) => stream?,
@@ -270,13 +280,8 @@ impl Stream for RowStream {
         if let Some(deadline) = &mut self.deadline
             && deadline.poll(cx)
         {
-            let message = format!(
-                "the query ran longer than its limit of {}",
-                crate::settings::format_duration(deadline.limit)
-            );
+            let error = deadline.error();
             self.state.end();
-            let error = Error::new(ErrorKind::Limit, "timeout", message)
-                .with_hint("raise it with --timeout or SET timeout = '…'");
             return Poll::Ready(Some(Err(error)));
         }
         let item = futures::ready!(self.inner.as_mut().poll_next(cx));
@@ -291,6 +296,23 @@ impl Stream for RowStream {
     }
 }
 
+/// Does something that takes at most so long; what it does then is left to itself.
+pub(crate) async fn within<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Result<T> {
+    let Some(limit) = limit else {
+        return Ok(work.await);
+    };
+    let mut deadline = Deadline::new(limit, Duration::ZERO)?;
+    let over = std::future::poll_fn(|cx| match deadline.poll(cx) {
+        true => Poll::Ready(deadline.error()),
+        false => Poll::Pending,
+    });
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        error = over => Err(error),
+    }
+}
+
 /// A time limit with a thread of its own: a runtime whose threads all compute keeps no time.
 struct Deadline {
     limit: Duration,
@@ -300,11 +322,13 @@ struct Deadline {
 }
 
 impl Deadline {
-    fn new(limit: Duration) -> Result<Self> {
+    /// A limit of which some time is spent already.
+    fn new(limit: Duration, spent: Duration) -> Result<Self> {
+        let left = limit.saturating_sub(spent);
         let (say, passed) = tokio::sync::oneshot::channel();
         let (query, ended) = std::sync::mpsc::channel::<()>();
         let wait = move || {
-            if ended.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            if ended.recv_timeout(left) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                 // The query may have ended this instant: then nobody listens.
                 let _ = say.send(());
             }
@@ -319,6 +343,13 @@ impl Deadline {
             passed,
             _query: query,
         })
+    }
+
+    fn error(&self) -> Error {
+        let limit = crate::settings::format_duration(self.limit);
+        let message = format!("the query ran longer than its limit of {limit}");
+        Error::new(ErrorKind::Limit, "timeout", message)
+            .with_hint("raise it with --timeout or SET timeout = '…'")
     }
 
     /// Whether the time is over; else the task is woken when it is.

@@ -29,12 +29,12 @@ use crate::convert;
 use crate::error::{Error, ErrorKind, Result};
 use crate::notice::Notice;
 use crate::planner::{self, Planner};
-use crate::query::Query;
+use crate::query::{self, Query};
 use crate::script::{Script, Statement};
 use crate::settings::{Origin, SettingRow, Settings};
 use crate::write::OutputFile;
 
-pub use builder::{Clock, SessionBuilder};
+pub use builder::{Clock, SessionBuilder, StepHook};
 
 /// The part of its memory, as one in so many, that a partition of a sort keeps back for merging.
 const SORT_RESERVE_SHARE: u64 = 8;
@@ -84,6 +84,7 @@ pub(crate) struct Inner {
     rejects: Mutex<Arc<RejectLog>>,
     pool: OnceLock<CpuPool>,
     clock: Clock,
+    between_steps: Option<StepHook>,
     seed: u64,
     user: String,
 }
@@ -411,15 +412,18 @@ impl Session {
             tokens_max: settings.sql_tokens_max,
             nesting_max: settings.sql_nesting_max,
             subqueries_max: settings.sql_subqueries_max,
+            set_operations_max: settings.sql_set_operations_max,
         }
     }
 
     async fn plan(&self, parsed: Parsed) -> Result<Query> {
         let pool = self.pool()?;
         let session = self.clone();
+        let limit = self.inner.settings.read().timeout;
+        let started = Instant::now();
         let planned = async move { commands::plan(&session, parsed).await };
-        match pool.run(planned).await {
-            Ok(query) => query,
+        match query::within(limit, pool.run(planned)).await? {
+            Ok(query) => query.inspect(|query| query.state.planned_in(started.elapsed())),
             Err(panicked) => Err(Error::new(ErrorKind::Bug, "panic", panicked.to_string())),
         }
     }
@@ -467,6 +471,7 @@ impl Session {
             parameters: self.inner.parameters.read().clone(),
             pool,
             rejects: Arc::clone(&self.inner.rejects.lock()),
+            between_steps: self.inner.between_steps.clone(),
         })
     }
 

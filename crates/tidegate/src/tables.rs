@@ -8,6 +8,7 @@ use arrow::datatypes::Field;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::ViewTable;
 use tidegate_catalog::{Catalog, FilesTable, Named, ReaderOptions, Value};
+use tidegate_operators::csv;
 use tidegate_plan::sql::{self, Argument, Statement, TableRef, TableRefKind};
 
 use crate::convert::{self, Views};
@@ -307,7 +308,31 @@ pub(crate) fn external(table: &sql::CreateExternalTable) -> Result<ReaderOptions
         }
         options.columns.retain(|field| field.name() != name);
     }
+    check_readable(table, &options)?;
     Ok(options)
+}
+
+/// INSERT must not write into a table what it cannot read.
+fn check_readable(table: &sql::CreateExternalTable, options: &ReaderOptions) -> Result<()> {
+    let Some(format) = options.format.filter(|format| format.is_separated()) else {
+        return Ok(());
+    };
+    let mut fields = options.columns.iter();
+    match fields.find(|field| !csv::can_read(field.data_type())) {
+        None => Ok(()),
+        Some(field) => {
+            let kind = sql::sql_name(field.data_type());
+            let message = format!(
+                "the column `{}` is declared as {kind}, which cannot be read from {}",
+                field.name(),
+                format.name().to_uppercase()
+            );
+            let error = Error::new(ErrorKind::Sql, "unsupported", message);
+            Err(error
+                .with_hint("declare it as VARCHAR, and cast it in queries")
+                .at(&table.name.span))
+        }
+    }
 }
 
 fn value(value_: &sql::Value) -> Value {

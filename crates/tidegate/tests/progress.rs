@@ -1,6 +1,9 @@
 //! How far a query is: the part of a Parquet scan that is done, told while it runs.
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tidegate::{Progress, Session};
 
 async fn run(session: &Session, sql: &str) {
@@ -65,4 +68,18 @@ async fn row_groups_that_are_left_out_count_as_done() {
     let seen = watched(&session, "SELECT b FROM 'f.parquet' WHERE a > 90000").await;
     let first = seen.iter().find(|progress| progress.rows_out > 0).unwrap();
     assert!(first.fraction > Some(0.8), "{first:?}");
+}
+
+#[tokio::test]
+async fn the_steps_of_planning_are_told() {
+    let steps = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&steps);
+    let hook = Arc::new(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+    });
+    let session = Session::builder().between_steps(hook).build().unwrap();
+    let query = session.sql("SELECT 1").await.unwrap();
+    assert_eq!(steps.load(Ordering::Relaxed), 2);
+    query.collect().await.unwrap();
+    assert_eq!(steps.load(Ordering::Relaxed), 2);
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
+use tidegate::IntervalFormats;
 use tidegate::arrow::array::{Array, RecordBatch};
 use tidegate::arrow::datatypes::DataType;
 use tidegate::arrow::error::ArrowError;
@@ -13,8 +14,10 @@ pub(super) struct Values<'a> {
     columns: Vec<(ArrayFormatter<'a>, &'a dyn Array)>,
 }
 
-/// A space between date and time, as SQL writes them.
+/// A space between date and time, as SQL writes them. A NULL that is shown is inside of a list or struct.
 const LOOK: FormatOptions<'static> = FormatOptions::new()
+    .with_formatter_factory(Some(&IntervalFormats))
+    .with_null("NULL")
     .with_datetime_format(Some("%Y-%m-%d %H:%M:%S%.f"))
     .with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.f"))
     .with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%S%.f%:z"));
@@ -22,7 +25,7 @@ const LOOK: FormatOptions<'static> = FormatOptions::new()
 impl<'a> Values<'a> {
     pub(super) fn new(batch: &'a RecordBatch) -> Result<Self, ArrowError> {
         let columns = batch.columns().iter().map(|column| {
-            let formatter = ArrayFormatter::try_new(column.as_ref(), &LOOK)?;
+            let formatter = IntervalFormats::formatter(column.as_ref(), &LOOK)?;
             Ok((formatter, column.as_ref()))
         });
         Ok(Self {

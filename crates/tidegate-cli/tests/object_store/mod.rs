@@ -1,5 +1,6 @@
-//! A server of S3's protocol on loopback, in memory: as much of it as reading and writing need. Listings come in small
-//! pages, and an object is there only when its upload is completed. The bucket `public` needs no credentials.
+//! A server of S3's protocol on loopback, in memory: as much of it as reading and writing need, which is Google's too,
+//! and Azure's. Listings come in small pages, and an object is there only when its upload is completed. The bucket
+//! `public` needs no credentials.
 #![allow(dead_code, unreachable_pub)]
 
 use std::collections::BTreeMap;
@@ -25,6 +26,8 @@ struct State {
     objects: BTreeMap<String, Vec<u8>>,
     /// Parts by upload.
     uploads: BTreeMap<String, BTreeMap<u32, Vec<u8>>>,
+    /// Azure's blocks by object and identity.
+    blocks: BTreeMap<(String, String), Vec<u8>>,
     /// Method and target of every request.
     requests: Vec<String>,
 }
@@ -81,7 +84,8 @@ impl Server {
 
     /// Uploads that were begun and neither completed nor given up.
     pub fn open_uploads(&self) -> usize {
-        self.state().uploads.len()
+        let state = self.state();
+        state.uploads.len() + state.blocks.len()
     }
 
     /// Method and target of the requests so far.
@@ -169,17 +173,30 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn answer(request: Request, state: &mut State) -> Response {
+/// The account of Azure's own emulator, which stands before each container.
+const ACCOUNT: &str = "devstoreaccount1/";
+
+fn answer(mut request: Request, state: &mut State) -> Response {
     state
         .requests
         .push(format!("{} {}", request.method, request.path));
     let signed = request.headers.get("authorization");
-    let signed = signed.is_some_and(|text| text.contains(&format!("Credential={KEY}/")));
-    if !signed && !request.path.starts_with("public/") {
+    let signed = signed.is_some_and(|text| {
+        let by = [format!("Credential={KEY}/"), "SharedKey ".into()];
+        by.iter().any(|by| text.contains(by))
+    });
+    if let Some(path) = request.path.strip_prefix(ACCOUNT) {
+        request.path = path.to_owned();
+    }
+    if !signed && request.path.split('/').next() != Some("public") {
         return failed(403, "AccessDenied");
     }
     let has = |name: &str| request.query.contains_key(name);
+    let what = request.query.get("comp").map_or("", String::as_str);
     match request.method.as_str() {
+        "GET" if what == "list" => list_blobs(&request, state),
+        "PUT" if what == "block" => block(request, state),
+        "PUT" if what == "blocklist" => complete_blocks(request, state),
         "GET" if has("list-type") => list(&request, state),
         "GET" | "HEAD" => get(&request, state),
         "PUT" if has("uploadId") => part(request, state),
@@ -271,19 +288,21 @@ fn get(request: &Request, state: &State) -> Response {
     response
 }
 
-fn list(request: &Request, state: &State) -> Response {
+/// Names with their objects, or what all keys have in common up to a delimiter, and where the next page begins.
+struct Page<'a> {
+    entries: Vec<(String, Option<&'a Vec<u8>>)>,
+    next: Option<String>,
+}
+
+fn page<'a>(request: &Request, after: &str, state: &'a State) -> Page<'a> {
     let asked = |name: &str| request.query.get(name).map_or("", String::as_str);
+    let after = asked(after);
     let bucket = format!("{}/", request.path.trim_end_matches('/'));
-    let (prefix, delimiter, after) = (
-        asked("prefix"),
-        asked("delimiter"),
-        asked("continuation-token"),
-    );
+    let (prefix, delimiter) = (asked("prefix"), asked("delimiter"));
     let objects = state
         .objects
         .iter()
         .filter_map(|(path, bytes)| Some((path.strip_prefix(&bucket)?, bytes)));
-    // An entry is an object, or all keys that are alike up to a delimiter.
     let mut entries: BTreeMap<String, Option<&Vec<u8>>> = BTreeMap::new();
     for (key, bytes) in objects.filter(|(key, _)| key.starts_with(prefix)) {
         let rest = &key[prefix.len()..];
@@ -295,19 +314,28 @@ fn list(request: &Request, state: &State) -> Response {
     let mut left = entries
         .into_iter()
         .filter(|(name, _)| name.as_str() > after);
-    let page: Vec<_> = left.by_ref().take(PAGE).collect();
-    let more = left.next().is_some();
+    let entries: Vec<_> = left.by_ref().take(PAGE).collect();
+    let next = match (left.next(), entries.last()) {
+        (Some(_), Some((last, _))) => Some(last.clone()),
+        _ => None,
+    };
+    Page { entries, next }
+}
+
+fn list(request: &Request, state: &State) -> Response {
+    let Page { entries, next } = page(request, "continuation-token", state);
     let mut body = format!(
-        "<ListBucketResult><KeyCount>{}</KeyCount><IsTruncated>{more}</IsTruncated>",
-        page.len()
+        "<ListBucketResult><KeyCount>{}</KeyCount><IsTruncated>{}</IsTruncated>",
+        entries.len(),
+        next.is_some()
     );
-    if let (true, Some((last, _))) = (more, page.last()) {
+    if let Some(next) = next {
         body.push_str(&format!(
             "<NextContinuationToken>{}</NextContinuationToken>",
-            escaped(last)
+            escaped(&next)
         ));
     }
-    for (name, bytes) in &page {
+    for (name, bytes) in &entries {
         let name = escaped(name);
         body.push_str(&match bytes {
             None => format!("<CommonPrefixes><Prefix>{name}</Prefix></CommonPrefixes>"),
@@ -320,6 +348,54 @@ fn list(request: &Request, state: &State) -> Response {
         });
     }
     xml(200, &format!("{body}</ListBucketResult>"))
+}
+
+fn list_blobs(request: &Request, state: &State) -> Response {
+    let Page { entries, next } = page(request, "marker", state);
+    let mut body = String::from("<EnumerationResults><Blobs>");
+    for (name, bytes) in &entries {
+        let name = escaped(name);
+        body.push_str(&match bytes {
+            None => format!("<BlobPrefix><Name>{name}</Name></BlobPrefix>"),
+            Some(bytes) => format!(
+                "<Blob><Name>{name}</Name><Properties><Last-Modified>{}</Last-Modified><Etag>{}</Etag><Content-Length>{}</Content-Length><Content-Type>text/plain</Content-Type></Properties></Blob>",
+                MODIFIED.0,
+                escaped(&tag(bytes)),
+                bytes.len()
+            ),
+        });
+    }
+    let next = escaped(&next.unwrap_or_default());
+    xml(
+        200,
+        &format!("{body}</Blobs><NextMarker>{next}</NextMarker></EnumerationResults>"),
+    )
+}
+
+fn block(request: Request, state: &mut State) -> Response {
+    let id = request.query.get("blockid").cloned().unwrap_or_default();
+    state.blocks.insert((request.path, id), request.body);
+    Response {
+        status: 201,
+        headers: Vec::new(),
+        body: Vec::new(),
+    }
+}
+
+fn complete_blocks(request: Request, state: &mut State) -> Response {
+    let list = String::from_utf8_lossy(&request.body);
+    let ids = list.split("<Uncommitted>").skip(1);
+    let ids = ids.filter_map(|rest| rest.split_once('<').map(|(id, _)| id.to_owned()));
+    let mut object = Vec::new();
+    for id in ids {
+        match state.blocks.remove(&(request.path.clone(), id)) {
+            Some(block) => object.extend(block),
+            None => return failed(400, "InvalidBlockList"),
+        }
+    }
+    let response = tagged(&object);
+    state.objects.insert(request.path, object);
+    response
 }
 
 fn escaped(text: &str) -> String {

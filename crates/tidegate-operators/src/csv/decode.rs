@@ -397,6 +397,11 @@ fn is_text(kind: &DataType) -> bool {
     )
 }
 
+/// Whether values of a type can be read from text.
+pub fn can_read(kind: &DataType) -> bool {
+    Output::new(kind, 0).is_some()
+}
+
 fn output(column: &Column, plan: &Plan, rows: usize) -> Result<Output, Error> {
     let kind = column.field.data_type();
     let refuse =

@@ -27,7 +27,7 @@ mod temporal;
 mod tests;
 mod transcode;
 
-pub use decode::{Column, Decoder, Origin, Plan};
+pub use decode::{Column, Decoder, Origin, Plan, can_read};
 pub use dialect::{Dialect, Encoding, OnError};
 pub use error::{Error, Kind};
 pub use header::{Header, header};

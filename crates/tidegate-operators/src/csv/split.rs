@@ -41,6 +41,9 @@ pub struct Splitter {
     window: usize,
 }
 
+/// So many lines, and delimiters in them, do not look like records by chance: text over several lines has commas too.
+const NO_CHANCE: (usize, usize) = (3, 8);
+
 /// The first window behind a broken record.
 const WINDOW_MIN: usize = 1 << 10;
 
@@ -151,8 +154,9 @@ impl Splitter {
         while next < end {
             let record = record::read(&data[..end], next, &self.dialect);
             let lines = record::count_lines(&data[next..record.next]);
-            let inner = record::count_lines(&data[record.text.clone()]);
-            if inner > 0 && self.is_broken(&record) {
+            let text = &data[record.text.clone()];
+            let inner = record::count_lines(text);
+            if inner > 0 && (self.is_broken(&record) || self.is_many(text)) {
                 if next > 0 {
                     self.window = WINDOW_MIN;
                     return self.records(next, counted);
@@ -226,6 +230,24 @@ impl Splitter {
             State::Blank | State::Comment => false,
             State::TextAfterQuote | State::Unterminated { .. } => true,
         }
+    }
+
+    /// Whether the lines of a record look like records themselves, so that its quotes are hardly a pair: each has all
+    /// the delimiters that a record has, and that is no chance.
+    fn is_many(&self, text: &[u8]) -> bool {
+        let each = self.fields.saturating_sub(1);
+        let lines = text.split(|byte| *byte == b'\n').flat_map(|line| {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            line.split(|byte| *byte == b'\r')
+        });
+        let mut count = 0;
+        for line in lines {
+            count += 1;
+            if memchr::memchr_iter(self.dialect.delimiter, line).count() != each {
+                return false;
+            }
+        }
+        count >= NO_CHANCE.0 && count * each >= NO_CHANCE.1
     }
 
     /// An empty line is a record only where there is one column.

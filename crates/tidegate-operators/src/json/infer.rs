@@ -1,6 +1,6 @@
 //! The columns of a JSON file, from a sample of its records.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema};
@@ -52,6 +52,20 @@ impl Names {
                 self.order.push((name.to_owned(), shape));
             }
         }
+    }
+
+    /// With one name for all spellings of it, the first, but for those in `apart`.
+    fn folded(self, apart: &HashSet<String>) -> Self {
+        let mut first: HashMap<String, String> = HashMap::new();
+        let mut folded = Self::default();
+        for (name, shape) in self.order {
+            let low = name.to_lowercase();
+            match apart.contains(&low) {
+                true => folded.merge(&name, shape),
+                false => folded.merge(first.entry(low).or_insert(name), shape),
+            }
+        }
+        folded
     }
 
     fn fields(&self) -> Fields {
@@ -168,6 +182,7 @@ pub fn infer(
     let (mut layout, mut at_end, mut wanted) = (Layout::Lines, false, limits.chunk_bytes);
     let mut walk = None;
     let (mut names, mut row) = (Names::default(), 0);
+    let mut spellings = Spellings::default();
     while !at_end && row < limits.sample_rows {
         let read = reader
             .by_ref()
@@ -193,6 +208,7 @@ pub fn infer(
             layout,
             row,
             names: &mut names,
+            spellings: &mut spellings,
         };
         for piece in pieces {
             sample.add(&bytes[piece.range], piece.at, limits)?;
@@ -201,7 +217,41 @@ pub fn infer(
         bytes.drain(..end);
         wanted = limits.chunk_bytes.max(bytes.len() as u64);
     }
-    Ok(Schema::new(names.fields()))
+    Ok(Schema::new(names.folded(&spellings.apart).fields()))
+}
+
+/// Keys that differ in case only: one column, unless a record has several of them.
+#[derive(Default)]
+struct Spellings {
+    /// The names in lower case, of so many names.
+    folded: HashSet<String>,
+    known: usize,
+    /// Those of several names.
+    several: HashSet<String>,
+    /// Those of several names of one record.
+    apart: HashSet<String>,
+}
+
+impl Spellings {
+    fn add<'a>(&mut self, record: impl Iterator<Item = &'a str>, names: &Names) {
+        for (name, _) in &names.order[self.known..] {
+            let low = name.to_lowercase();
+            if !self.folded.insert(low.clone()) {
+                self.several.insert(low);
+            }
+        }
+        self.known = names.order.len();
+        if self.several.is_empty() {
+            return;
+        }
+        let mut seen: HashMap<String, &str> = HashMap::new();
+        for name in record {
+            let low = name.to_lowercase();
+            if self.several.contains(&low) && *seen.entry(low.clone()).or_insert(name) != name {
+                self.apart.insert(low);
+            }
+        }
+    }
 }
 
 fn foreign(file: &InputFile, error: &datafusion::error::DataFusionError) -> Error {
@@ -221,6 +271,7 @@ struct Sample<'a> {
     layout: Layout,
     row: usize,
     names: &'a mut Names,
+    spellings: &'a mut Spellings,
 }
 
 impl Sample<'_> {
@@ -251,9 +302,12 @@ impl Sample<'_> {
     }
 
     fn merge(&mut self, record: &[u8]) -> Result<(), Reason> {
-        for (name, value) in &object(record)? {
+        let record = object(record)?;
+        for (name, value) in &record {
             self.names.merge(name, Shape::of(value));
         }
+        let names = record.iter().map(|(name, _)| name.as_ref());
+        self.spellings.add(names, self.names);
         Ok(())
     }
 }

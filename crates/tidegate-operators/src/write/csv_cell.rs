@@ -16,7 +16,7 @@ use arrow::datatypes::{
     UInt32Type, UInt64Type,
 };
 use arrow::json::writer::{EncoderOptions, make_encoder};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::util::display::FormatOptions;
 use chrono::{DateTime, FixedOffset, NaiveDateTime, Offset, TimeZone};
 
 use super::encode::column_error;
@@ -24,6 +24,7 @@ use super::error::{Error, Result};
 use super::format::CsvOptions;
 use super::json;
 use crate::csv::{days_of, instant_of};
+use crate::interval_text::IntervalFormats;
 
 const NANOS: i64 = 1_000_000_000;
 const DAY_SECONDS: i64 = 86_400;
@@ -179,17 +180,14 @@ fn temporal<'a>(
             }
         }
         T::Null => Box::new(|_, _| Ok(())),
-        // Durations and intervals.
         _ => {
-            let formatter = ArrayFormatter::try_new(array.as_ref(), &SHOWN);
+            let formatter = IntervalFormats::formatter(array.as_ref(), &FormatOptions::new());
             let formatter =
                 formatter.map_err(|error| column_error(field, "csv", &error.to_string()))?;
             Box::new(move |row, out| write_to(out, format_args!("{}", formatter.value(row))))
         }
     })
 }
-
-const SHOWN: FormatOptions<'static> = FormatOptions::new();
 
 fn nested<'a>(
     field: &'a Arc<Field>,

@@ -277,15 +277,17 @@ impl WriteFormat {
         const COLUMN_BYTES: usize = 64 << 10;
         match self {
             Self::Parquet(_) => columns * COLUMN_BYTES,
-            Self::Csv(CsvOptions { compression, .. })
-            | Self::Json(JsonOptions { compression, .. })
-            | Self::Arrow(ArrowOptions { compression }) => match compression {
-                Compression::None => 4 << 10,
-                Compression::Gzip => 300 << 10,
-                Compression::Zstd => 4 << 20,
-                Compression::Bzip2 => 8 << 20,
-                Compression::Xz => 96 << 20,
-            },
+            Self::Csv(CsvOptions {
+                compression,
+                compression_level,
+                ..
+            })
+            | Self::Json(JsonOptions {
+                compression,
+                compression_level,
+                ..
+            }) => compression.encoder_bytes(*compression_level),
+            Self::Arrow(ArrowOptions { compression }) => compression.encoder_bytes(None),
         }
     }
 
@@ -305,6 +307,26 @@ impl WriteFormat {
 }
 
 impl Compression {
+    /// What an encoder of this level takes, about.
+    fn encoder_bytes(self, level: Option<u32>) -> usize {
+        match (self, level) {
+            (Self::None, _) => 4 << 10,
+            (Self::Gzip, _) => 300 << 10,
+            (Self::Zstd, None | Some(..=4)) => 4 << 20,
+            (Self::Zstd, Some(5..=12)) => 32 << 20,
+            (Self::Zstd, Some(13..=19)) => 96 << 20,
+            (Self::Zstd, Some(20..)) => 800 << 20,
+            (Self::Bzip2, _) => 8 << 20,
+            (Self::Xz, Some(0)) => 4 << 20,
+            (Self::Xz, Some(1..=2)) => 18 << 20,
+            (Self::Xz, Some(3..=4)) => 49 << 20,
+            (Self::Xz, None | Some(5..=6)) => 96 << 20,
+            (Self::Xz, Some(7)) => 188 << 20,
+            (Self::Xz, Some(8)) => 372 << 20,
+            (Self::Xz, Some(9..)) => 676 << 20,
+        }
+    }
+
     /// The compression of this name, or of this suffix.
     pub fn named(name: &str) -> Result<Self> {
         Self::from_suffix(name).ok_or_else(|| Error::BadOption {

@@ -1,7 +1,9 @@
 //! JSON: NULL is `null`, 64-bit integers and decimals are exact numbers, NaN and infinities (which
-//! JSON cannot say) are `null`, dates and timestamps are ISO 8601, binary is hexadecimal.
+//! JSON cannot say) are `null`, dates and timestamps are ISO 8601, intervals as SQL writes them,
+//! binary is hexadecimal.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -12,6 +14,7 @@ use super::compress::Compressor;
 use super::encode::{Encoder, failed, plain_batch};
 use super::error::{Error, Result};
 use super::format::{JsonOptions, JsonShape};
+use crate::interval_text::IntervalFormats;
 
 const FORMAT: &str = "json";
 const TIMESTAMP: &str = "%Y-%m-%d %H:%M:%S%.f";
@@ -38,7 +41,8 @@ where
         .with_explicit_nulls(true)
         .with_timestamp_format(TIMESTAMP.to_owned())
         .with_timestamp_tz_format(TIMESTAMP_TZ.to_owned())
-        .with_datetime_format(TIMESTAMP.to_owned());
+        .with_datetime_format(TIMESTAMP.to_owned())
+        .with_encoder_factory(Arc::new(IntervalFormats));
     Ok(match options.shape {
         JsonShape::Array => {
             let writer = builder.build::<_, JsonArray>(output);
@@ -66,6 +70,7 @@ pub(super) fn nested_options() -> EncoderOptions {
         .with_timestamp_format(TIMESTAMP.to_owned())
         .with_timestamp_tz_format(TIMESTAMP_TZ.to_owned())
         .with_datetime_format(TIMESTAMP.to_owned())
+        .with_encoder_factory(Arc::new(IntervalFormats))
 }
 
 impl<W: Write + Send, F: JsonFormat + Send> Encoder<W> for JsonEncoder<W, F> {

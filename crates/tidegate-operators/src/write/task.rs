@@ -4,24 +4,32 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::physical_plan::metrics::Count;
 use futures::StreamExt;
 
 use super::destination::{Maker, OpenFile, Shape};
-use super::encode::{Encoder, encoder};
+use super::encode::{Encoder, encoder, failed};
 use super::error::{Error, Result};
 use super::format::WriteFormat;
 use super::hive::{Partitioning, Splitter};
 
 /// Encoded bytes are handed to the file in pieces of about this size.
 const CHUNK_BYTES: usize = 1 << 20;
+/// Rows of a directory that wait for its encoder take so much at most, in so many batches.
+const ROWS_KEPT_BYTES: usize = 1 << 20;
+const BATCHES_KEPT: usize = 64;
+/// The memory of a single encoder counts from here on.
+const ENCODER_BYTES_COUNTED: usize = 16 << 20;
 /// After so many directories of a batch the task counts its memory and gives way: it can be stopped
 /// only in between.
 const DIRS_IN_A_ROW: usize = 32;
+
+const WHAT: &str = "partitions";
 
 /// What all tasks of a write share.
 #[derive(Debug)]
@@ -82,15 +90,65 @@ pub(super) struct Task {
     memory: MemoryReservation,
 }
 
-/// An encoder with its file. Of many directories each has little to write yet: a file is opened
-/// when there is a chunk for it, so that a directory gets few files and few are open.
+/// An encoder with its file. Of many directories each has little to write yet: an encoder is begun
+/// when there are rows for it, a file when there is a chunk for that, so that a directory gets few
+/// files and few are open.
 struct Part {
-    encoder: Box<dyn Encoder<Vec<u8>>>,
+    /// Until there is an encoder: its tables would take more than they do.
+    rows: Rows,
+    encoder: Option<Box<dyn Encoder<Vec<u8>>>>,
     file: Option<OpenFile>,
     bytes: u64,
     /// Its share of the memory of the task.
     counted: usize,
     used_at: u64,
+}
+
+/// Rows that wait for more.
+#[derive(Default)]
+struct Rows {
+    batches: Vec<RecordBatch>,
+    bytes: usize,
+}
+
+impl Rows {
+    fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+        let batch = compact(batch)?;
+        self.bytes += bytes_of(&batch);
+        self.batches.push(batch);
+        if self.batches.len() >= BATCHES_KEPT {
+            let all = concat_batches(&self.batches[0].schema(), &self.batches);
+            let all = all.map_err(|error| failed(WHAT, error))?;
+            self.bytes = bytes_of(&all);
+            self.batches = vec![all];
+        }
+        Ok(())
+    }
+}
+
+/// The values of a dictionary are shared by all that was taken from it.
+fn bytes_of(batch: &RecordBatch) -> usize {
+    let bytes = batch
+        .columns()
+        .iter()
+        .map(|column| match column.as_any_dictionary_opt() {
+            Some(dictionary) => dictionary.keys().get_array_memory_size(),
+            None => column.get_array_memory_size(),
+        });
+    bytes.sum()
+}
+
+/// Views hold on to all the text of the batch they were taken from.
+fn compact(batch: &RecordBatch) -> Result<RecordBatch> {
+    let columns = batch
+        .columns()
+        .iter()
+        .map(|column| match column.data_type() {
+            DataType::Utf8View => Arc::new(column.as_string_view().gc()) as ArrayRef,
+            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+            _ => Arc::clone(column),
+        });
+    RecordBatch::try_new(batch.schema(), columns.collect()).map_err(|error| failed(WHAT, error))
 }
 
 impl Task {
@@ -167,22 +225,50 @@ impl Task {
     }
 
     async fn write_to(&mut self, dir: usize, batch: &RecordBatch) -> Result<()> {
-        if !self.parts.contains_key(&dir) {
-            self.begin(dir)?;
+        let used_at = self.clock;
+        let part = self.parts.entry(dir).or_insert_with(|| Part::new(used_at));
+        part.used_at = used_at;
+        if self.splitter.is_some() && part.encoder.is_none() {
+            part.rows.push(batch)?;
+            if part.rows.bytes < ROWS_KEPT_BYTES {
+                self.recount(dir);
+                return Ok(());
+            }
+            self.make_room(dir).await?;
+            return self.encode_rows(dir).await;
         }
+        self.begin(dir)?;
+        self.encode(dir, batch).await
+    }
+
+    /// Encodes the rows that waited.
+    async fn encode_rows(&mut self, dir: usize) -> Result<()> {
+        let rows = self.parts.get_mut(&dir);
+        let rows = rows.map(|part| std::mem::take(&mut part.rows));
+        for batch in rows.unwrap_or_default().batches {
+            // The one before may have ended its file.
+            self.begin(dir)?;
+            self.encode(dir, &batch).await?;
+        }
+        Ok(())
+    }
+
+    async fn encode(&mut self, dir: usize, batch: &RecordBatch) -> Result<()> {
         let Some(part) = self.parts.get_mut(&dir) else {
             return Ok(());
         };
-        part.used_at = self.clock;
+        let Some(encoder) = &mut part.encoder else {
+            return Ok(());
+        };
         let rows_max = self.plan.format.rows_at_once();
         for start in (0..batch.num_rows()).step_by(rows_max) {
             if start > 0 {
                 tokio::task::yield_now().await;
             }
             let rows = rows_max.min(batch.num_rows() - start);
-            part.encoder.write(&batch.slice(start, rows))?;
+            encoder.write(&batch.slice(start, rows))?;
         }
-        let waiting = part.encoder.output().len();
+        let waiting = encoder.output().len();
         let bytes = part.bytes + waiting as u64;
         if waiting >= CHUNK_BYTES {
             self.send(dir).await?;
@@ -196,16 +282,31 @@ impl Task {
         Ok(())
     }
 
+    /// Ends files when one more encoder would take too much: some take a hundred megabytes each.
+    async fn make_room(&mut self, dir: usize) -> Result<()> {
+        let one_more = self.encoder_bytes();
+        let is_encoder = |(other, part): (&usize, &Part)| *other != dir && part.encoder.is_some();
+        while self.parts_bytes + one_more > self.plan.encoder_bytes_max
+            && self.parts.iter().any(is_encoder)
+        {
+            self.finish_largest(Some(dir)).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives a directory its encoder, if it has none.
     fn begin(&mut self, dir: usize) -> Result<()> {
-        let encoder = encoder(&self.plan.format, Arc::clone(&self.plan.schema), Vec::new())?;
-        let part = Part {
-            encoder,
-            file: None,
-            bytes: 0,
-            counted: 0,
-            used_at: self.clock,
-        };
-        self.parts.insert(dir, part);
+        let used_at = self.clock;
+        let part = self.parts.entry(dir).or_insert_with(|| Part::new(used_at));
+        if part.encoder.is_none() {
+            let schema = Arc::clone(&self.plan.schema);
+            part.encoder = Some(encoder(&self.plan.format, schema, Vec::new())?);
+            self.recount(dir);
+            if self.encoder_bytes() >= ENCODER_BYTES_COUNTED {
+                let bytes = self.bytes_in_memory();
+                self.memory.try_resize(bytes)?;
+            }
+        }
         Ok(())
     }
 
@@ -238,7 +339,7 @@ impl Task {
     async fn send(&mut self, dir: usize) -> Result<()> {
         self.open(dir).await?;
         let Some(Part {
-            encoder,
+            encoder: Some(encoder),
             file: Some(file),
             bytes,
             ..
@@ -265,6 +366,13 @@ impl Task {
     }
 
     async fn finish(&mut self, dir: usize) -> Result<()> {
+        if self
+            .parts
+            .get(&dir)
+            .is_some_and(|part| part.encoder.is_none())
+        {
+            Box::pin(self.encode_rows(dir)).await?;
+        }
         // Many small files are finished without ever having been open for long.
         Box::pin(self.open(dir)).await?;
         let Some(part) = self.parts.remove(&dir) else {
@@ -286,18 +394,22 @@ impl Task {
 
     /// Counts the memory of a directory's encoder anew.
     fn recount(&mut self, dir: usize) {
-        let itself = match &self.splitter {
-            // The memory of one encoder is lost in that of the rest.
-            None => 0,
-            Some(_) => {
-                let columns = self.plan.schema.fields().len();
-                self.plan.format.encoder_bytes(columns)
-            }
-        };
+        let one = self.encoder_bytes();
         if let Some(part) = self.parts.get_mut(&dir) {
+            let itself = if part.encoder.is_some() { one } else { 0 };
             let bytes = part.bytes_in_memory() + itself;
             self.parts_bytes = self.parts_bytes - part.counted + bytes;
             part.counted = bytes;
+        }
+    }
+
+    /// What one encoder takes beside what it keeps.
+    fn encoder_bytes(&self) -> usize {
+        let columns = self.plan.schema.fields().len();
+        match (self.plan.format.encoder_bytes(columns), &self.splitter) {
+            // The memory of the only one is lost in that of the rest.
+            (..ENCODER_BYTES_COUNTED, None) => 0,
+            (bytes, _) => bytes,
         }
     }
 
@@ -311,13 +423,17 @@ impl Task {
         }
         match &self.splitter {
             None => {
-                if let Some(part) = self.parts.get_mut(&0) {
-                    part.encoder.flush()?;
+                if let Some(Part {
+                    encoder: Some(encoder),
+                    ..
+                }) = self.parts.get_mut(&0)
+                {
+                    encoder.flush()?;
                 }
                 self.send(0).await?;
                 self.recount(0);
             }
-            Some(_) => self.finish_largest().await?,
+            Some(_) => self.finish_largest(None).await?,
         }
         let bytes = self.bytes_in_memory();
         self.memory.try_resize(bytes)?;
@@ -325,9 +441,10 @@ impl Task {
     }
 
     /// Ends the files that take the most memory until half of it is free.
-    async fn finish_largest(&mut self) -> Result<()> {
+    async fn finish_largest(&mut self, but_for: Option<usize>) -> Result<()> {
         let bytes_left = self.parts_bytes / 2;
-        let sizes = self.parts.iter().map(|(dir, part)| (part.counted, *dir));
+        let others = self.parts.iter().filter(|(dir, _)| Some(**dir) != but_for);
+        let sizes = others.map(|(dir, part)| (part.counted, *dir));
         let mut sizes: Vec<_> = sizes.collect();
         sizes.sort_unstable_by(|one, other| other.cmp(one));
         for (_, dir) in sizes {
@@ -345,8 +462,22 @@ impl Task {
 }
 
 impl Part {
+    fn new(used_at: u64) -> Self {
+        Self {
+            rows: Rows::default(),
+            encoder: None,
+            file: None,
+            bytes: 0,
+            counted: 0,
+            used_at,
+        }
+    }
+
     async fn finish(self, plan: &Plan, counts: &Counts) -> Result<()> {
-        let rest = self.encoder.finish()?;
+        let rest = match self.encoder {
+            Some(encoder) => encoder.finish()?,
+            None => Vec::new(),
+        };
         let Some(mut file) = self.file else {
             return Ok(());
         };
@@ -359,6 +490,8 @@ impl Part {
     }
 
     fn bytes_in_memory(&mut self) -> usize {
-        self.encoder.bytes_buffered() + self.encoder.output().capacity()
+        let encoder = self.encoder.as_mut();
+        let encoder = encoder.map(|encoder| encoder.bytes_buffered() + encoder.output().capacity());
+        self.rows.bytes + encoder.unwrap_or_default()
     }
 }

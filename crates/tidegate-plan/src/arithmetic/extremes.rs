@@ -1,8 +1,9 @@
 //! `min` and `max` where DataFusion's are wrong: groups of floats that are infinite or NaN, and intervals.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
     DataType, FieldRef, Float16Type, Float32Type, Float64Type, IntervalMonthDayNano,
     IntervalMonthDayNanoType, IntervalUnit,
@@ -81,7 +82,12 @@ impl AggregateUDFImpl for Extreme {
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         match args.return_field.data_type() {
-            &INTERVAL => self.accumulator(args),
+            &INTERVAL => Ok(Box::new(SlidingInterval {
+                greatest: self.greatest,
+                candidates: VecDeque::new(),
+                added: 0,
+                removed: 0,
+            })),
             _ => self.inner.create_sliding_accumulator(args),
         }
     }
@@ -164,6 +170,11 @@ impl AggregateUDFImpl for Extreme {
     }
 }
 
+/// Of intervals as long as each other the same one stays whatever the order: the one arrow puts last.
+fn rank(value: &IntervalMonthDayNano) -> (i128, IntervalMonthDayNano) {
+    (interval_length(*value), *value)
+}
+
 /// The longest or the shortest interval.
 #[derive(Debug)]
 struct ExtremeInterval {
@@ -174,8 +185,6 @@ struct ExtremeInterval {
 impl Accumulator for ExtremeInterval {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let values = values[0].as_primitive::<IntervalMonthDayNanoType>();
-        // Of intervals as long as each other the same one stays whatever the order: the one arrow puts last.
-        let rank = |value: &IntervalMonthDayNano| (interval_length(*value), *value);
         let found = self.found.into_iter().chain(values.iter().flatten());
         self.found = match self.greatest {
             true => found.max_by_key(rank),
@@ -198,5 +207,72 @@ impl Accumulator for ExtremeInterval {
 
     fn size(&self) -> usize {
         size_of_val(self)
+    }
+}
+
+/// The same of a window that slides: the values that can still become the answer, in their order. A value that is
+/// followed by a better one never can.
+#[derive(Debug)]
+struct SlidingInterval {
+    greatest: bool,
+    /// Each with its number among the values that were added.
+    candidates: VecDeque<(u64, IntervalMonthDayNano)>,
+    added: u64,
+    removed: u64,
+}
+
+impl Accumulator for SlidingInterval {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        for value in values[0]
+            .as_primitive::<IntervalMonthDayNanoType>()
+            .iter()
+            .flatten()
+        {
+            let greatest = self.greatest;
+            let is_beaten = |held: &IntervalMonthDayNano| match greatest {
+                true => rank(held) <= rank(&value),
+                false => rank(held) >= rank(&value),
+            };
+            while self
+                .candidates
+                .pop_back_if(|(_, held)| is_beaten(held))
+                .is_some()
+            {}
+            self.candidates.push_back((self.added, value));
+            self.added += 1;
+        }
+        Ok(())
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.removed += (values[0].len() - values[0].null_count()) as u64;
+        let removed = self.removed;
+        while self
+            .candidates
+            .pop_front_if(|(at, _)| *at < removed)
+            .is_some()
+        {}
+        Ok(())
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        true
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        self.update_batch(states)
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        Ok(vec![self.evaluate()?])
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        let found = self.candidates.front().map(|(_, value)| *value);
+        Ok(ScalarValue::IntervalMonthDayNano(found))
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.candidates.capacity() * size_of::<(u64, IntervalMonthDayNano)>()
     }
 }

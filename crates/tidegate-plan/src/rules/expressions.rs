@@ -30,9 +30,14 @@ pub(crate) fn rewrite_whole_expressions(
         schema.merge(&source);
     }
     let names = NamePreserver::new(&plan);
-    let rewritten = plan.map_expressions(|expr| {
+    let mut named = |expr: Expr| {
         let name = names.save(&expr);
         Ok(rewrite(expr, &schema)?.update_data(|expr| name.restore(expr)))
+    };
+    let rewritten = plan.map_expressions(|expr| match expr {
+        // The keys inside have names, the set has none: under another name it would be no set.
+        Expr::GroupingSet(_) => expr.map_children(&mut named),
+        other => named(other),
     })?;
     match rewritten.transformed {
         true => rewritten.map_data(LogicalPlan::recompute_schema),

@@ -3,6 +3,7 @@
 //! - From a decimal or a float to an integer they round: decimals half away from zero, floats half to even. Arrow's
 //!   cast truncates, so a rounding function is put under it.
 //! - Between numbers and dates or times there are none: arrow's would count units that depend on the type.
+//! - The text of a list, struct, map or interval is DuckDB's, which keeps the NULLs inside.
 //! - A text is a time of day only with a colon: arrow's takes a number for one, too.
 
 use std::sync::{Arc, LazyLock};
@@ -18,6 +19,7 @@ use datafusion::logical_expr::{
 };
 
 use super::error::{Code, Error};
+use super::value_text;
 use super::whole::Whole;
 use crate::arithmetic::{over_array, sql_type};
 use crate::rules::expressions::rewrite_expressions;
@@ -25,7 +27,10 @@ use crate::rules::expressions::rewrite_expressions;
 /// The functions a registry needs so that plans made here can be decoded.
 pub fn functions() -> Vec<Arc<ScalarUDF>> {
     let whole = Whole::ALL.map(Whole::function);
-    whole.into_iter().chain([Arc::clone(&TIME_TEXT)]).collect()
+    whole
+        .into_iter()
+        .chain([Arc::clone(&TIME_TEXT), value_text::function()])
+        .collect()
 }
 
 static TIME_TEXT: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
@@ -57,6 +62,14 @@ fn round_cast(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     if let DataType::Time32(_) | DataType::Time64(_) = field.data_type() {
         return time_of_day(expr, schema);
     }
+    let has_own_text = || {
+        inner
+            .get_type(schema)
+            .is_ok_and(|from| value_text::is_for(&from))
+    };
+    if field.data_type().is_string() && has_own_text() {
+        return Ok(Transformed::yes(over_argument(expr, value_text::of)));
+    }
     if !field.data_type().is_integer() || Whole::is_called(inner) {
         return Ok(Transformed::no(expr));
     }
@@ -69,18 +82,23 @@ fn round_cast(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     if !fractional {
         return Ok(Transformed::no(expr));
     }
-    let rounded = |inner: Box<Expr>| Box::new(Whole::Nearest.of(*inner));
-    Ok(Transformed::yes(match expr {
+    let rounded = |inner| Whole::Nearest.of(inner);
+    Ok(Transformed::yes(over_argument(expr, rounded)))
+}
+
+/// Puts something under a cast.
+fn over_argument(expr: Expr, put: impl FnOnce(Expr) -> Expr) -> Expr {
+    match expr {
         Expr::Cast(Cast { expr, field }) => Expr::Cast(Cast {
-            expr: rounded(expr),
+            expr: Box::new(put(*expr)),
             field,
         }),
         Expr::TryCast(TryCast { expr, field }) => Expr::TryCast(TryCast {
-            expr: rounded(expr),
+            expr: Box::new(put(*expr)),
             field,
         }),
         other => other,
-    }))
+    }
 }
 
 /// DataFusion's `ceil` and `floor` keep the places of a decimal, and have no room for another digit.

@@ -92,6 +92,11 @@ impl Translator<'_> {
                 self.text(message, internal)
             }
             DataFusionError::SQL(error, _) => Error::syntax(wording::line(&error.to_string())),
+            DataFusionError::ExecutionJoin(error)
+                if error.to_string().contains("offset overflow") =>
+            {
+                too_much_text()
+            }
             DataFusionError::ExecutionJoin(_) => {
                 Error::new(Code::Defect, "a part of the query stopped unexpectedly")
                     .hint("please report it with the statement")
@@ -321,6 +326,13 @@ pub(crate) fn division_by_zero() -> Error {
 /// What the limit of temporary files says where a query spills; it has no kind of its own.
 const SPILL_LIMIT: &str = "used disk space during the spilling process";
 
+/// Arrow counts the bytes of a batch's texts in 32 bits; some of it panics when there are more.
+pub fn too_much_text() -> Error {
+    let message = "the texts of a batch of rows have more than 2 GiB";
+    Error::new(Code::Resources, message)
+        .hint("make shorter texts, or SET batch_rows to less than it is")
+}
+
 fn io(error: &std::io::Error) -> Error {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
     let text = error.to_string();
@@ -354,4 +366,21 @@ fn resources(message: &str) -> Error {
 pub(crate) fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(before)?;
     rest.split_once(after).map(|(found, _)| found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_much_text_is_no_number_that_does_not_fit() {
+        for message in [
+            "byte array offset overflow",
+            "task 7 panicked with message \"offset overflow\"",
+        ] {
+            let error = DataFusionError::Execution(message.into());
+            let told = translate(error, None, None);
+            assert_eq!(told.message, too_much_text().message, "{message}");
+        }
+    }
 }

@@ -570,9 +570,13 @@ impl Guard<'_> {
 
     fn sample(&self, present: bool, at: Span) -> Result<()> {
         self.refuse_if(present, "TABLESAMPLE", at)
-            .map_err(|error| error.hint("filter with WHERE random() < 0.01"))
+            .map_err(|error| error.hint(SAMPLE_HINT))
     }
 }
+
+/// What to write instead of a sample.
+pub(super) const SAMPLE_HINT: &str =
+    "filter with WHERE random() < p, where p is the part of the rows, 0.1 for 10 percent";
 
 fn distinct_on(distinct: &Option<Distinct>) -> impl Iterator<Item = &Expr> {
     match distinct {

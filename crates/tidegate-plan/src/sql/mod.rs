@@ -27,14 +27,17 @@ mod rewrite;
 mod tables;
 
 mod calls;
+mod cast_names;
 mod casts;
 mod describe;
 mod exponents;
 mod names;
+mod otherwise;
 mod parameters;
 mod plan;
 mod types;
 mod using;
+mod value_text;
 mod virtual_columns;
 mod whole;
 
@@ -49,7 +52,7 @@ mod tests;
 pub use blame::{blame, place, start};
 pub use casts::functions;
 pub use error::{Code, Error, Result, did_you_mean, near};
-pub use errors::from_datafusion;
+pub use errors::{from_datafusion, too_much_text};
 pub use parameters::Parameters;
 pub use plan::{Inputs, plan, references};
 pub use source::{Limits, Source};

@@ -9,9 +9,9 @@ use datafusion::common::{Column, TableReference};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{
-    CastKind, CharacterLength, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, SetExpr,
-    Value, ValueWithSpan, VisitMut, VisitorMut,
+    CastKind, CharacterLength, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, OrderBy, OrderByKind, Query,
+    Select, SelectItem, SetExpr, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -21,6 +21,7 @@ const MARK: char = '\u{1}';
 /// Names the columns of every SELECT in the query.
 pub(crate) fn query(query: &mut Query) {
     let _ = query.visit(&mut Naming);
+    let _ = query.visit(&mut DistinctOrder);
     if let SetExpr::Select(select) = query.body.as_mut() {
         repeat_beside_star(select);
     }
@@ -49,6 +50,42 @@ impl VisitorMut for Naming {
                 rename(item, format!("{name}{MARK}{count}"));
             } else if !aliased && !is_column(item) {
                 rename(item, name);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// `SELECT DISTINCT a + 1 … ORDER BY a + 1` sorts by the column that the result has: the planner looks for columns of
+/// the tables only.
+struct DistinctOrder;
+
+impl VisitorMut for DistinctOrder {
+    type Break = ();
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let SetExpr::Select(select) = query.body.as_ref() else {
+            return ControlFlow::Continue(());
+        };
+        let Some(OrderBy {
+            kind: OrderByKind::Expressions(keys),
+            ..
+        }) = &mut query.order_by
+        else {
+            return ControlFlow::Continue(());
+        };
+        if !matches!(select.distinct, Some(Distinct::Distinct)) {
+            return ControlFlow::Continue(());
+        }
+        for key in keys {
+            let column = select.projection.iter().find_map(|item| match item {
+                SelectItem::ExprWithAlias { expr, alias } if *expr == key.expr => Some(alias),
+                _ => None,
+            });
+            if let Some(alias) = column
+                && !matches!(key.expr, Expr::Value(_))
+            {
+                key.expr = Expr::Identifier(alias.clone());
             }
         }
         ControlFlow::Continue(())
@@ -170,12 +207,17 @@ fn left(text: Expr, characters: u64) -> Expr {
         value: Value::Number(characters.to_string(), false),
         span: Span::empty(),
     });
-    let args = [text, count]
+    call("left", [text, count])
+}
+
+/// The call of a function that takes nothing but its arguments.
+pub(super) fn call(name: &str, args: impl IntoIterator<Item = Expr>) -> Expr {
+    let args = args
         .into_iter()
         .map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)))
         .collect();
     Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new("left")]),
+        name: ObjectName::from(vec![Ident::new(name)]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(FunctionArgumentList {

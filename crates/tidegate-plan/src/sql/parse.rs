@@ -6,7 +6,7 @@ use std::ops::Range;
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 use super::dialect::Tidegate;
 use super::error::{Error, Result, did_you_mean, near};
@@ -255,6 +255,9 @@ impl<'a> Reader<'a> {
         {
             return Err(error.at(self.source.range(token.span)));
         }
+        if let Some(error) = self.comma_too_many(&token) {
+            return Err(error);
+        }
         let error = self.expected("the end of the statement", &token);
         Err(self.misspelt_clause(error))
     }
@@ -281,18 +284,45 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `SELECT a, FROM t`: the comma before the clause.
-    fn comma_too_many(&self) -> Option<Error> {
-        let read = self.parser.index().min(self.piece.tokens.len());
-        let pair = self.piece.tokens[..read].windows(2).rev().find(|pair| {
-            pair[0].token == Token::Comma
-                && matches!(&pair[1].token, Token::Word(word)
-                    if matches!(word.keyword, Keyword::FROM | Keyword::WHERE | Keyword::GROUP | Keyword::ORDER))
+    /// `SELECT a, FROM t`, `f(a,)`, `1,, 2`: a comma with nothing behind it.
+    fn comma_too_many(&self, found: &TokenWithSpan) -> Option<Error> {
+        let tokens = &self.piece.tokens;
+        let error = |comma: &TokenWithSpan, next: Option<&TokenWithSpan>| {
+            let before = match next.and_then(|next| self.source.range(next.span)) {
+                Some(range) => format!("`{}`", &self.source.text()[range]),
+                None => "the end of the statement".to_owned(),
+            };
+            Error::syntax(format!("a comma too many before {before}"))
+                .at(self.source.range(comma.span))
+        };
+        let is_comma = |token: &&TokenWithSpan| token.token == Token::Comma;
+        let ends_a_list = matches!(
+            found.token,
+            Token::EOF | Token::Comma | Token::RParen | Token::RBracket | Token::RBrace
+        );
+        let at = tokens.iter().position(|token| token.span == found.span);
+        let at = at.unwrap_or(tokens.len());
+        if ends_a_list && let Some(comma) = at.checked_sub(1).map(|at| &tokens[at]).filter(is_comma)
+        {
+            return Some(error(comma, tokens.get(at)));
+        }
+        // Words that begin a clause may have been read as names.
+        let is_clause = |token: &Token, near: bool| {
+            use Keyword::{
+                EXCEPT, FROM, GROUP, HAVING, INTERSECT, LIMIT, ORDER, QUALIFY, SELECT, UNION, WHERE,
+            };
+            matches!(token, Token::Word(Word { keyword, quote_style: None, .. }) if match keyword {
+                FROM | WHERE | GROUP | ORDER | SELECT => true,
+                HAVING | LIMIT | UNION | INTERSECT | EXCEPT | QUALIFY => near,
+                _ => false,
+            })
+        };
+        let read = self.parser.index().min(tokens.len());
+        let mut pairs = tokens[..read].windows(2).enumerate().rev();
+        let (_, pair) = pairs.find(|(first, pair)| {
+            pair[0].token == Token::Comma && is_clause(&pair[1].token, first + 2 == at)
         })?;
-        Some(
-            Error::syntax(format!("a comma too many before {}", pair[1].token))
-                .at(self.source.range(pair[0].span)),
-        )
+        Some(error(&pair[0], Some(&pair[1])))
     }
 
     /// Runs a piece of sqlparser and puts its error into our words.
@@ -337,7 +367,7 @@ impl<'a> Reader<'a> {
                 return error.at(self.source.range(token.span));
             }
         }
-        if let Some(error) = self.comma_too_many() {
+        if let Some(error) = self.comma_too_many(&found) {
             return error;
         }
         let wanted = text

@@ -33,11 +33,12 @@ use super::errors;
 use super::exponents;
 use super::names;
 use super::naming;
+use super::otherwise;
 use super::parameters::{self, Parameters};
 use super::stack;
 use super::statement::{Insert, Parsed, Query, Statement};
 use super::types::Types;
-use super::{calls, casts, using, virtual_columns};
+use super::{calls, cast_names, casts, using, virtual_columns};
 
 /// How often a missed column may be respelt before the error stands.
 const RESPELL_MAX: usize = 64;
@@ -120,6 +121,7 @@ fn query(query: &Query, parsed: &Parsed, inputs: &Inputs<'_>) -> Result<LogicalP
         .iter()
         .flat_map(|schema| schema.fields().iter().map(|f| f.name().as_str()));
     exponents::to_doubles(&mut ast);
+    otherwise::rewrite(&mut ast);
     names::fit(&mut ast, columns);
     virtual_columns::rewrite(&mut ast, inputs.tables, &parsed.source)?;
     let replaced = names::with_replaced_checked(&ast);
@@ -129,12 +131,22 @@ fn query(query: &Query, parsed: &Parsed, inputs: &Inputs<'_>) -> Result<LogicalP
 
     let failed = |error| errors::translate(error, Some(&parsed.source), Some(inputs.state));
     let context = Context::new(inputs);
-    let mut tries = 0;
+    let (mut tries, mut marked) = (0, false);
     let plan = loop {
         let planner = SqlToRel::new_with_options(&context, options());
         match planner.sql_statement_to_plan(ast::Statement::Query(ast.clone())) {
+            Ok(plan) if marked => break cast_names::unmark(plan).map_err(failed)?,
+            Ok(plan) if cast_names::are_repeated(&plan) && cast_names::mark(&mut ast) => {
+                marked = true;
+            }
             Ok(plan) => break plan,
             Err(error) if tries < RESPELL_MAX && names::respell(&mut ast, &error) => tries += 1,
+            Err(error) if !marked && cast_names::is_repeated(&error) => {
+                marked = cast_names::mark(&mut ast);
+                if !marked {
+                    return Err(failed(error));
+                }
+            }
             Err(error) => return Err(failed(error)),
         }
     };
@@ -252,7 +264,8 @@ impl ContextProvider for Context<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.inputs.state.scalar_functions().get(name).cloned()
+        let found = self.inputs.state.scalar_functions().get(name).cloned();
+        found.or_else(|| cast_names::function(name))
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {

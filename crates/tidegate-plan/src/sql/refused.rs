@@ -97,7 +97,7 @@ pub(crate) fn trailing(word: &str) -> Option<Error> {
         ),
         "SAMPLE" | "TABLESAMPLE" => (
             "TABLESAMPLE is not supported yet",
-            "filter with WHERE random() < 0.01",
+            super::guard::SAMPLE_HINT,
         ),
         "USING" => (
             "USING is not understood here",

@@ -22,6 +22,9 @@ pub struct Limits {
     /// Subqueries inside each other within expressions (`sql_subqueries_max`): each level doubles the time that
     /// planning takes.
     pub subqueries_max: usize,
+    /// UNION, INTERSECT and EXCEPT in one statement (`sql_set_operations_max`), each of which makes the plan a level
+    /// deeper: many of them overflow the stack of the optimizer, which ends the process.
+    pub set_operations_max: usize,
 }
 
 impl Default for Limits {
@@ -31,6 +34,7 @@ impl Default for Limits {
             tokens_max: 500_000,
             nesting_max: 400,
             subqueries_max: 14,
+            set_operations_max: 100,
         }
     }
 }
@@ -170,13 +174,15 @@ fn finish(
         let at = cursor.advance(wrong.start)..cursor.advance(wrong.end);
         return Err(Error::syntax("this is not a number").at(at));
     }
-    if let Some(one_more) = set_operations(&tokens).nth(SET_OPERATIONS_MAX) {
+    if let Some(one_more) = set_operations(&tokens).nth(limits.set_operations_max) {
         let at = cursor.advance(one_more.start)..cursor.advance(one_more.end);
-        let message =
-            format!("the statement has more than {SET_OPERATIONS_MAX} UNION, INTERSECT or EXCEPT");
+        let message = format!(
+            "the statement has more than {} UNION, INTERSECT or EXCEPT",
+            limits.set_operations_max
+        );
         return Err(Error::new(Code::Limit, message)
             .at(at)
-            .hint("UNION ALL has no such limit; name parts of the others in a view"));
+            .hint("UNION ALL has no such limit; raise `sql_set_operations_max`, or make tables of parts with CREATE TABLE AS"));
     }
     let shape = match shape(&tokens, limits.nesting_max) {
         Ok(shape) => shape,
@@ -205,11 +211,7 @@ pub(crate) fn too_nested(limits: &Limits) -> Error {
     .hint("name the inner parts in a WITH clause or a view, or raise `sql_nesting_max`")
 }
 
-/// UNION, INTERSECT and EXCEPT, each of which makes the plan a level deeper, in one statement. More of them can
-/// overflow the stack of the optimizer, which ends the process.
-const SET_OPERATIONS_MAX: usize = 100;
-
-/// Where they are. UNION ALL is none: however many there are, they make one level.
+/// Where UNION, INTERSECT and EXCEPT are. UNION ALL is none: however many there are, they make one level.
 fn set_operations(tokens: &[TokenWithSpan]) -> impl Iterator<Item = Span> {
     let keyword = |at: usize| match tokens.get(at).map(|token| &token.token) {
         Some(Token::Word(word)) => word.keyword,

@@ -11,6 +11,9 @@ pub(crate) fn known(message: &str) -> Option<Error> {
     if lower.contains("divide by zero") || lower.contains("division by zero") {
         return Some(division_by_zero());
     }
+    if lower.contains("offset overflow") {
+        return Some(super::errors::too_much_text());
+    }
     if lower.contains("overflow") {
         return Some(overflow(message));
     }
@@ -115,6 +118,12 @@ const SENTENCES: &[(&str, Code, &str, &str)] = &[
         Code::Unsupported,
         "`_file` and `_row` are known only for tables over files",
         "",
+    ),
+    (
+        "Conflicting ordering requirements in aggregate functions",
+        Code::Unsupported,
+        "aggregates that depend on different ORDER BY in one SELECT are not supported",
+        "compute each in a subquery of its own, and join them",
     ),
     (
         "unique expression names",
@@ -582,9 +591,9 @@ pub(crate) fn not_implemented(message: &str) -> Error {
         return Error::unsupported("this part of the statement is not supported");
     }
     let text = text
-        .trim_end_matches(" not supported")
         .trim_end_matches(" yet")
         .trim_end_matches(" is not supported")
+        .trim_end_matches(" not supported")
         .to_string();
     Error::unsupported(format!("not supported: {text}"))
 }

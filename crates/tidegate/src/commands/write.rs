@@ -5,10 +5,13 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow::datatypes::{FieldRef, Fields, Schema};
 use futures::TryStreamExt;
-use tidegate_catalog::{Existing, FilesTable, Format, Location, Named, ReaderOptions};
+use tidegate_catalog::{Appended, Existing, FilesTable, Format, Location, Named, ReaderOptions};
 use tidegate_operators::csv;
-use tidegate_operators::write::{Compression, CsvOptions, Request, Value, WriteFormat, WriteSpec};
+use tidegate_operators::write::{
+    Compression, CsvOptions, Request, Value, WriteFormat, WriteMode, WriteSpec,
+};
 use tidegate_plan::StageGraph;
 use tidegate_plan::sql::{self, Argument, Parsed, Statement};
 use tidegate_runtime::budget;
@@ -95,9 +98,32 @@ async fn compiled(
         spec.bytes_max = Some(private::bytes_left(session));
     }
     let (logical, notices) = planner.logical(parsed).await?;
+    // INSERT writes as its table is read.
+    if !matches!(parsed.statement, Statement::Insert(_)) && spec.mode == Some(WriteMode::Append) {
+        let new = appended(&spec, logical.schema().as_arrow());
+        let checked = planner.catalog.check_append(&spec.target, &new).await;
+        checked.map_err(convert::from_catalog)?;
+    }
     let logical = tidegate_plan::write(logical, spec)
         .map_err(|error| convert::from_plan(error, Some(parsed), Some(&planner.state)))?;
     Ok((planner.graph(logical, parsed).await?, notices))
+}
+
+fn appended(spec: &WriteSpec, schema: &Schema) -> Appended {
+    let in_files = |field: &&FieldRef| {
+        let is_field = |name: &String| name.eq_ignore_ascii_case(field.name());
+        spec.partition_columns_in_files || !spec.partition_by.iter().any(is_field)
+    };
+    let fields: Fields = schema.fields().iter().filter(in_files).cloned().collect();
+    Appended {
+        suffix: spec.format.suffix(),
+        separated: match &spec.format {
+            WriteFormat::Csv(csv) => Some((csv.delimiter, csv.header)),
+            _ => None,
+        },
+        partition_by: spec.partition_by.clone(),
+        schema: Arc::new(Schema::new(fields)),
+    }
 }
 
 fn start(

@@ -27,6 +27,9 @@ use crate::settings::Settings;
 /// Says what time it is.
 pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
+/// Called between the steps of planning.
+pub type StepHook = Arc<dyn Fn() + Send + Sync>;
+
 /// Consumers of memory that an error about the limit names.
 const CONSUMERS_NAMED: usize = 3;
 
@@ -45,6 +48,7 @@ pub struct SessionBuilder {
     allow_paths: Option<Vec<PathBuf>>,
     no_network: bool,
     clock: Clock,
+    between_steps: Option<StepHook>,
     seed: u64,
     user: String,
     working_dir: Option<PathBuf>,
@@ -60,6 +64,7 @@ impl Default for SessionBuilder {
             allow_paths: None,
             no_network: false,
             clock: Arc::new(Utc::now),
+            between_steps: None,
             seed: 0,
             user: std::env::var("USER").unwrap_or_else(|_| "tidegate".into()),
             working_dir: None,
@@ -102,6 +107,15 @@ impl SessionBuilder {
     /// The clock that `now()` and the like read.
     pub fn clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
+    }
+
+    /// Called twice for each statement that is planned, on the thread that plans it: when its SQL is a plan, and when
+    /// that is optimized. A process that must stay small can let go there of what only the step before needed.
+    pub fn between_steps(self, hook: StepHook) -> Self {
+        Self {
+            between_steps: Some(hook),
+            ..self
+        }
     }
 
     /// The source of every random number of a query.
@@ -189,6 +203,7 @@ impl SessionBuilder {
                 rejects: Mutex::new(Arc::new(RejectLog::new(reject_limits))),
                 pool: OnceLock::new(),
                 clock: self.clock,
+                between_steps: self.between_steps,
                 seed: self.seed,
                 user: self.user,
             }),

@@ -199,6 +199,25 @@ fn lines_between_two_quotes_that_are_no_pair_are_judged_one_by_one() {
             "2|b/4|e\nf # 1: {never} # 3: a quote without a partner # 6: 3 fields where the file has 2"
         ),
     );
+    // The record has the right number of fields by chance, but so has each of its many lines.
+    let inner: String = (0..6).map(|n| format!("{n},x\n")).collect();
+    let shown: String = (0..6).map(|n| format!("{n}|x/")).collect();
+    check(
+        &[INT, TEXT],
+        &format!("7,a\n8,\"b\n{inner}9,e\"\r\n10,f\n"),
+        &format!("7|a/{shown}10|f # 2: {never} # 9: a quote without a partner"),
+    );
+    check(
+        &[INT, TEXT, TEXT, TEXT],
+        "1,\"a,b,c\n2,c,d,e\n3,f\",g,h\n4,i,j,k\n",
+        &format!("2|c|d|e/4|i|j|k # 1: {never} # 3: a quote without a partner"),
+    );
+    // Text of several lines may hold delimiters.
+    check(
+        &[INT, TEXT],
+        "1,\"a\nb,c\n\nd\"\n2,\"e\nf,g\nh,i\"\n",
+        "1|a\nb,c\n\nd/2|e\nf,g\nh,i",
+    );
     // A value that does not fit says nothing about the quotes.
     check(
         &[INT, TEXT],
