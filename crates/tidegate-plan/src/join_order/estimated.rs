@@ -19,11 +19,12 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::{
     Expr, Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
 };
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::execution_plan::CardinalityEffect;
 use datafusion::physical_plan::filter_pushdown::{
     ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation,
 };
-use datafusion::physical_plan::projection::{ProjectionExec, make_with_child};
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr, make_with_child};
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties,
 };
@@ -252,6 +253,11 @@ impl ExecutionPlan for EstimatedExec {
         &self,
         projection: &ProjectionExec,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        // The note belongs to what computes, not to a computation above it.
+        let is_plain = |output: &ProjectionExpr| output.expr.is::<Column>();
+        if !projection.expr().iter().all(is_plain) {
+            return Ok(None);
+        }
         let input = make_with_child(projection, &self.input)?;
         Ok(Some(Arc::new(Self {
             input,

@@ -1,6 +1,7 @@
 //! How many rows a plan gives and how many different values its columns have: estimates from evidence, for the
 //! choice between plans that give the same rows.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use datafusion::common::{Column, DFSchema, JoinType};
@@ -23,18 +24,33 @@ const ROWS_UNNESTED: f64 = 4.0;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Guess {
     pub(super) rows: f64,
+    /// Rows if no keys had been put below an aggregate: what joins above reckon with, for they bring those keys again.
+    pub(super) unreduced: f64,
     /// Rows before filters: no combination of columns has more different values.
     pub(super) base: f64,
-    /// Different values by column, before filters: the domain that keys are drawn from.
-    distinct: BTreeMap<Column, f64>,
+    domains: BTreeMap<Column, Domain>,
+}
+
+/// The different values of a column before filters: what keys are drawn from.
+#[derive(Debug, Clone, Copy)]
+struct Domain {
+    values: f64,
+    source: Source,
+}
+
+/// Where a column comes from, and how many rows that has.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Source {
+    number: u32,
+    rows: f64,
 }
 
 impl Guess {
     /// Different values of an expression among its domain.
     pub(super) fn domain(&self, expr: &Expr) -> f64 {
         let columns = expr.column_refs();
-        let known = columns.iter().map(|column| self.distinct.get(*column));
-        let all = known.map(|distinct| distinct.copied().unwrap_or(self.base));
+        let known = columns.iter().map(|column| self.domains.get(*column));
+        let all = known.map(|domain| domain.map_or(self.base, |domain| domain.values));
         all.product::<f64>().min(self.base).max(1.0)
     }
 
@@ -49,51 +65,89 @@ impl Guess {
         product.min(self.rows).max(1.0)
     }
 
-    /// Knows the columns of another guess too.
-    pub(super) fn add(&mut self, other: &Self) {
-        let columns = other.distinct.iter();
-        self.distinct
-            .extend(columns.map(|(column, distinct)| (column.clone(), *distinct)));
-        self.rows = self.rows.max(other.rows);
-        self.base = self.base.max(other.base);
+    /// Where an expression comes from, if its columns are known and come from one place.
+    fn source(&self, expr: &Expr) -> Option<Source> {
+        let columns = expr.column_refs().into_iter();
+        let mut sources =
+            columns.map(|column| self.domains.get(column).map(|domain| domain.source));
+        let first = sources.next()??;
+        sources.all(|other| other == Some(first)).then_some(first)
     }
 
+    /// A guess that knows the columns of several others, with as many values as their rows have.
+    pub(super) fn over<'a>(all: impl Iterator<Item = &'a Guess>) -> Self {
+        let mut over = Self::default();
+        for guess in all {
+            over.domains
+                .extend(guess.domains.iter().map(|(column, domain)| {
+                    let values = drawn(domain.values, guess.rows);
+                    (column.clone(), Domain { values, ..*domain })
+                }));
+            over.base = over.base.max(guess.base);
+        }
+        // All of the values that are left are met.
+        over.rows = f64::INFINITY;
+        over
+    }
+
+    /// The same where a share of the rows passes.
     pub(super) fn filtered(mut self, share: f64) -> Self {
         self.rows = (self.rows * share).max(1.0);
+        self.unreduced = (self.unreduced * share).max(1.0);
         self
     }
 
     /// The columns of `from` under the names that `to` has at the same places.
     fn renamed(&self, from: &DFSchema, to: &DFSchema) -> Self {
         let pairs = from.columns().into_iter().zip(to.columns());
-        let distinct = pairs.filter_map(|(old, new)| Some((new, *self.distinct.get(&old)?)));
+        let domains = pairs.filter_map(|(old, new)| Some((new, *self.domains.get(&old)?)));
         Self {
-            distinct: distinct.collect(),
+            domains: domains.collect(),
             ..*self
         }
     }
 
     fn of_rows(rows: f64) -> Self {
+        let rows = rows.max(1.0);
         Self {
-            rows: rows.max(1.0),
-            base: rows.max(1.0),
-            distinct: BTreeMap::new(),
+            rows,
+            unreduced: rows,
+            base: rows,
+            domains: BTreeMap::new(),
         }
     }
 }
 
 /// How many of `domain` values are met in `rows` drawings.
 fn drawn(domain: f64, rows: f64) -> f64 {
+    if rows.is_infinite() {
+        return domain.max(1.0);
+    }
     (domain * (1.0 - (-rows / domain.max(1.0)).exp())).clamp(1.0, domain.max(1.0))
 }
 
 /// Guesses about plans.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Guesser<'a> {
-    pub(super) evidence: &'a Evidence,
+    evidence: &'a Evidence,
+    /// Numbers the sources of columns.
+    sources: Cell<u32>,
 }
 
-impl Guesser<'_> {
+impl<'a> Guesser<'a> {
+    pub(super) fn new(evidence: &'a Evidence) -> Self {
+        Self {
+            evidence,
+            sources: Cell::new(0),
+        }
+    }
+
+    fn source(&self, rows: f64) -> Source {
+        let number = self.sources.get();
+        self.sources.set(number + 1);
+        Source { number, rows }
+    }
+
     /// A guess about a plan and all below it.
     pub(super) fn guess(&self, plan: &LogicalPlan) -> Guess {
         let inputs: Vec<Guess> = plan
@@ -115,16 +169,16 @@ impl Guesser<'_> {
             (LogicalPlan::SubqueryAlias(alias), [input]) => {
                 input.renamed(alias.input.schema(), &alias.schema)
             }
-            (LogicalPlan::Aggregate(aggregate), [input]) => aggregated(aggregate, input),
+            (LogicalPlan::Aggregate(aggregate), [input]) => self.aggregate(aggregate, input),
             (LogicalPlan::Join(join), [left, right]) => joined(join, left, right),
             (LogicalPlan::Distinct(distinct), [input]) => distincted(distinct, input),
             (LogicalPlan::Union(union), inputs) => {
                 let rows = inputs.iter().map(|input| input.rows).sum();
                 let mut all = Guess::of_rows(rows);
                 for (plan, input) in union.inputs.iter().zip(inputs) {
-                    for (column, distinct) in input.renamed(plan.schema(), &union.schema).distinct {
-                        let known = all.distinct.entry(column).or_default();
-                        *known = known.max(distinct);
+                    for (column, domain) in input.renamed(plan.schema(), &union.schema).domains {
+                        let known = all.domains.entry(column).or_insert(domain);
+                        known.values = known.values.max(domain.values);
                     }
                 }
                 all
@@ -132,11 +186,13 @@ impl Guesser<'_> {
             (LogicalPlan::Limit(limit), [input]) => {
                 let mut guess = input.clone();
                 guess.rows = guess.rows.min(limited(limit)).max(1.0);
+                guess.unreduced = guess.rows;
                 guess
             }
             (LogicalPlan::Unnest(_), [input]) => {
                 let mut guess = input.clone();
                 guess.rows *= ROWS_UNNESTED;
+                guess.unreduced *= ROWS_UNNESTED;
                 guess.base *= ROWS_UNNESTED;
                 guess
             }
@@ -153,12 +209,13 @@ impl Guesser<'_> {
             None => own_rows(scan),
         };
         let mut guess = Guess::of_rows(rows.unwrap_or(ROWS_UNKNOWN));
+        let source = self.source(guess.base);
         let columns = scan.projected_schema.columns();
-        guess.distinct = columns
+        guess.domains = columns
             .into_iter()
             .filter_map(|column| {
-                let distinct = evidence?.distinct(&column.name)?;
-                Some((column, distinct.min(guess.base)))
+                let values = evidence?.distinct(&column.name)?.min(guess.base);
+                Some((column, Domain { values, source }))
             })
             .collect();
         let sampled = predicates(scan, above.clone());
@@ -179,6 +236,54 @@ impl Guesser<'_> {
         guess.filtered(share)
     }
 
+    fn aggregate(&self, aggregate: &Aggregate, input: &Guess) -> Guess {
+        let (keys, sets) = match aggregate.group_expr.as_slice() {
+            [Expr::GroupingSet(sets)] => {
+                let keys = sets.distinct_expr().into_iter().cloned();
+                (keys.collect::<Vec<_>>(), 2.0)
+            }
+            keys => (keys.to_vec(), 1.0),
+        };
+        let all = self.groups(&keys, input);
+        let groups = |rows: f64| match keys.is_empty() {
+            true => 1.0,
+            false => drawn(all, rows) * sets,
+        };
+        let mut guess = Guess::of_rows(groups(input.rows));
+        guess.unreduced = groups(input.unreduced);
+        guess.base = guess.unreduced;
+        let source = self.source(guess.base);
+        let columns = aggregate.schema.columns();
+        guess.domains = columns
+            .into_iter()
+            .zip(&keys)
+            .map(|(column, key)| {
+                let values = input.domain(key).min(guess.base);
+                (column, Domain { values, source })
+            })
+            .collect();
+        guess
+    }
+
+    /// How many groups there can be: keys of one source together are no more than it has rows.
+    fn groups(&self, keys: &[Expr], input: &Guess) -> f64 {
+        let mut by_source: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
+        let mut all = 1.0;
+        for key in keys {
+            match input.source(key) {
+                Some(source) => {
+                    let known = by_source.entry(source.number).or_insert((1.0, source.rows));
+                    known.0 *= input.domain(key);
+                }
+                None => all *= input.domain(key),
+            }
+        }
+        let sources = by_source.into_values();
+        all * sources
+            .map(|(product, rows)| product.min(rows))
+            .product::<f64>()
+    }
+
     fn filter(&self, filter: &Filter, input: &Guess) -> Guess {
         let conjuncts = split_conjunction(&filter.predicate);
         if let LogicalPlan::TableScan(scan) = filter.input.as_ref() {
@@ -194,35 +299,14 @@ impl Guesser<'_> {
 
 fn projected(exprs: &[Expr], schema: &DFSchema, input: &Guess) -> Guess {
     let columns = schema.columns().into_iter().zip(exprs);
-    let distinct = columns.map(|(column, expr)| (column, input.domain(expr)));
+    let domains = columns.filter_map(|(column, expr)| {
+        let (values, source) = (input.domain(expr), input.source(expr)?);
+        Some((column, Domain { values, source }))
+    });
     Guess {
-        distinct: distinct.collect(),
+        domains: domains.collect(),
         ..*input
     }
-}
-
-fn aggregated(aggregate: &Aggregate, input: &Guess) -> Guess {
-    let (keys, sets) = match aggregate.group_expr.as_slice() {
-        [Expr::GroupingSet(sets)] => {
-            let keys = sets
-                .distinct_expr()
-                .into_iter()
-                .cloned()
-                .collect::<Vec<_>>();
-            (keys, 2.0)
-        }
-        keys => (keys.to_vec(), 1.0),
-    };
-    let domain: f64 = keys.iter().map(|key| input.distinct(key)).product();
-    let rows = drawn(domain.max(1.0), input.rows) * sets;
-    let mut guess = Guess::of_rows(if keys.is_empty() { 1.0 } else { rows });
-    let columns = aggregate.schema.columns();
-    guess.distinct = columns
-        .into_iter()
-        .zip(&keys)
-        .map(|(column, key)| (column, input.distinct(key).min(guess.rows)))
-        .collect();
-    guess
 }
 
 fn distincted(distinct: &Distinct, input: &Guess) -> Guess {
@@ -239,8 +323,7 @@ fn distincted(distinct: &Distinct, input: &Guess) -> Guess {
         Distinct::On(on) => input.distinct_of(on.on_expr.iter()),
     };
     let mut guess = input.clone();
-    guess.rows = rows;
-    guess.base = rows;
+    (guess.rows, guess.unreduced, guess.base) = (rows, rows, rows);
     guess
 }
 
@@ -251,7 +334,59 @@ fn limited(limit: &Limit) -> f64 {
     }
 }
 
-/// The share of the rows of the left side that find a partner, with equal keys and a condition.
+/// Keys that tie two sources together.
+struct Tie {
+    /// The two sources.
+    of: Option<(u32, u32)>,
+    /// Combinations of the keys on either side, if they were independent.
+    left: f64,
+    right: f64,
+    /// Keys together have no more combinations than this: the rows of the smaller source, if there are several.
+    most: f64,
+    /// Whether anything is known of the right keys.
+    is_known: bool,
+}
+
+impl Tie {
+    /// What the keys of both sides are drawn from.
+    fn domain(&self) -> f64 {
+        self.left.max(self.right).min(self.most).max(1.0)
+    }
+}
+
+/// The keys of a join, those together that tie the same two sources.
+fn ties(on: &[(Expr, Expr)], left: &Guess, right: &Guess) -> Vec<Tie> {
+    let mut ties: Vec<Tie> = Vec::new();
+    for (l, r) in on {
+        let sources = left.source(l).zip(right.source(r));
+        let of = sources.map(|(l, r)| (l.number, r.number));
+        let (left_values, right_values) = (left.domain(l), right.domain(r));
+        match ties.iter_mut().find(|tie| of.is_some() && tie.of == of) {
+            Some(tie) => {
+                tie.left *= left_values;
+                tie.right *= right_values;
+                tie.most = sources.map_or(tie.most, |(l, r)| l.rows.min(r.rows));
+            }
+            None => ties.push(Tie {
+                of,
+                left: left_values,
+                right: right_values,
+                most: f64::INFINITY,
+                is_known: right.source(r).is_some(),
+            }),
+        }
+    }
+    ties
+}
+
+/// Of the rows that have a key nothing is known of, so many find a partner.
+const UNKNOWN_KEY: f64 = 0.25;
+
+/// With a condition beside the keys, so many of those with a partner keep one.
+const WITH_CONDITION: f64 = 0.9;
+
+/// The share of the rows of the left side that find a partner, with equal keys and a condition. The share of each
+/// further key counts for less: keys of one row depend on each other.
 pub(super) fn matched_share(
     on: &[(Expr, Expr)],
     filter: Option<&Expr>,
@@ -261,82 +396,103 @@ pub(super) fn matched_share(
     if on.is_empty() {
         return filter.map_or(1.0, |_| 0.5);
     }
-    let domain: f64 = on.iter().map(|(key, _)| left.domain(key)).product();
-    let right_domain: f64 = on.iter().map(|(_, key)| right.domain(key)).product();
-    // Keys are drawn from the domain that both sides share.
-    let domain = domain
-        .min(left.base)
-        .max(right_domain.min(right.base))
-        .max(1.0);
-    let keys = drawn(right_domain.min(right.base).max(1.0), right.rows);
-    // With a condition some keys keep no partner.
-    let kept = filter.map_or(1.0, |_| 0.9);
-    (keys / domain * kept).clamp(0.0, 1.0)
+    let ties = ties(on, left, right).into_iter();
+    let mut shares: Vec<f64> = ties
+        .map(|tie| match tie.is_known {
+            false => UNKNOWN_KEY,
+            true => {
+                let keys = drawn(tie.right.min(tie.most), right.unreduced);
+                (keys / tie.domain()).min(1.0)
+            }
+        })
+        .collect();
+    shares.sort_by(f64::total_cmp);
+    let mut weight = 2.0;
+    let share: f64 = shares
+        .into_iter()
+        .map(|share| {
+            weight /= 2.0;
+            share.powf(weight)
+        })
+        .product();
+    share * filter.map_or(1.0, |_| WITH_CONDITION)
+}
+
+/// At least so many rows find no partner, whatever the keys say: they may lack values between their bounds.
+const UNMATCHED_MIN: f64 = 0.1;
+
+/// The share of the rows of the left side that find no partner.
+pub(super) fn unmatched_share(
+    on: &[(Expr, Expr)],
+    filter: Option<&Expr>,
+    left: &Guess,
+    right: &Guess,
+) -> f64 {
+    (1.0 - matched_share(on, filter, left, right)).max(UNMATCHED_MIN)
 }
 
 fn joined(join: &Join, left: &Guess, right: &Guess) -> Guess {
+    let filter = join.filter.as_ref();
     let both = || {
-        let mut distinct = left.distinct.clone();
-        distinct.extend(
+        let mut domains = left.domains.clone();
+        domains.extend(
             right
-                .distinct
+                .domains
                 .iter()
-                .map(|(column, count)| (column.clone(), *count)),
+                .map(|(column, domain)| (column.clone(), *domain)),
         );
-        distinct
+        domains
     };
     let inner = || {
-        let mut divisor: f64 = 1.0;
-        for (l, r) in &join.on {
-            divisor *= left.domain(l).max(right.domain(r));
-        }
-        // Several keys together have no more values than the smaller table has rows.
-        let most = match join.on.len() {
-            0 | 1 => f64::INFINITY,
-            _ => left.base.min(right.base),
-        };
-        let matched = left.rows * right.rows / divisor.min(most).max(1.0);
-        let filters = join.filter.iter().flat_map(split_conjunction);
-        let both = Guess {
-            rows: matched,
-            base: matched.max(1.0),
-            distinct: both(),
-        };
+        let ties = ties(&join.on, left, right).into_iter();
+        let divisor: f64 = ties.map(|tie| tie.domain()).product();
+        let matched = left.unreduced * right.unreduced / divisor.max(1.0);
+        let both = Guess::over([left, right].into_iter());
+        let filters = filter.into_iter().flat_map(split_conjunction);
         let share: f64 = filters
             .map(|filter| selectivity::share(filter, &both))
             .product();
         (matched * share).max(1.0)
     };
-    let share = |flip: bool| {
-        let flipped: Vec<_>;
-        let (on, left, right) = match flip {
-            false => (&join.on, left, right),
-            true => {
-                flipped = join
-                    .on
-                    .iter()
-                    .map(|(l, r)| (r.clone(), l.clone()))
-                    .collect();
-                (&flipped, right, left)
-            }
-        };
-        matched_share(on, join.filter.as_ref(), left, right)
+    let flipped = || -> Vec<(Expr, Expr)> {
+        join.on
+            .iter()
+            .map(|(l, r)| (r.clone(), l.clone()))
+            .collect()
     };
-    let wide = |rows: f64| Guess {
-        rows: rows.max(1.0),
-        base: rows.max(left.base).max(right.base),
-        distinct: both(),
+    let wide = |rows: f64| {
+        let mut guess = Guess::of_rows(rows);
+        guess.base = rows.max(left.base).max(right.base);
+        guess.domains = both();
+        guess
+    };
+    // Keys below an aggregate leave fewer rows here and are met again above.
+    let reducing = |share: f64| {
+        let mut guess = left.clone().filtered(share);
+        if super::reduce::is_reducing(join) {
+            guess.unreduced = left.unreduced;
+        }
+        guess
     };
     match join.join_type {
         JoinType::Inner => wide(inner()),
         JoinType::Left => wide(inner().max(left.rows)),
         JoinType::Right => wide(inner().max(right.rows)),
         JoinType::Full => wide(inner().max(left.rows + right.rows)),
-        JoinType::LeftSemi => left.clone().filtered(share(false)),
-        JoinType::LeftAnti => left.clone().filtered(1.0 - share(false)),
+        JoinType::LeftSemi => reducing(matched_share(&join.on, filter, left, right)),
+        JoinType::RightSemi => {
+            let share = matched_share(&flipped(), filter, right, left);
+            right.clone().filtered(share)
+        }
+        JoinType::LeftAnti => {
+            let share = unmatched_share(&join.on, filter, left, right);
+            left.clone().filtered(share)
+        }
+        JoinType::RightAnti => {
+            let share = unmatched_share(&flipped(), filter, right, left);
+            right.clone().filtered(share)
+        }
         JoinType::LeftMark => left.clone(),
-        JoinType::RightSemi => right.clone().filtered(share(true)),
-        JoinType::RightAnti => right.clone().filtered(1.0 - share(true)),
         JoinType::RightMark => right.clone(),
     }
 }

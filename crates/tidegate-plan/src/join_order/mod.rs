@@ -45,10 +45,10 @@ pub(crate) fn order(
     evidence: &Evidence,
     state: &SessionState,
 ) -> Result<LogicalPlan> {
-    let guesser = Guesser { evidence };
+    let guesser = Guesser::new(evidence);
     let schema = Arc::clone(plan.schema());
     let mut ordering = Ordering {
-        guesser,
+        guesser: &guesser,
         changed: false,
     };
     let mut ordered = ordering.visit(plan.clone())?;
@@ -73,7 +73,7 @@ pub(crate) fn order(
 }
 
 struct Ordering<'a> {
-    guesser: Guesser<'a>,
+    guesser: &'a Guesser<'a>,
     changed: bool,
 }
 
@@ -95,7 +95,7 @@ impl Ordering<'_> {
         let Some(mut region) = region::flatten(plan)? else {
             return Ok(None);
         };
-        reduce::reduce(&mut region, &self.guesser)?;
+        reduce::reduce(&mut region, self.guesser)?;
         for leaf in &mut region.leaves {
             leaf.plan = self.visit(leaf.plan.clone())?;
         }

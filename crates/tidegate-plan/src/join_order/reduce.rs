@@ -24,6 +24,15 @@ const ROWS_SHARE_MAX: f64 = 0.5;
 /// The name of the keys under the aggregate; no other column is called so.
 const KEY: &str = "__reducing_key";
 
+/// Whether a semi join is one of those put below an aggregate.
+pub(super) fn is_reducing(join: &Join) -> bool {
+    join.right
+        .schema()
+        .columns()
+        .iter()
+        .any(|column| column.name == KEY)
+}
+
 /// A leaf and its key.
 type Member = (usize, Expr);
 

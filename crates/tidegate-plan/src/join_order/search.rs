@@ -1,6 +1,6 @@
 //! The search for the cheapest order: dynamic programming over all bushy trees of few leaves, greedy beyond.
 
-use super::guess::{Guess, matched_share};
+use super::guess::{Guess, matched_share, unmatched_share};
 use super::region::{Region, Set};
 use super::selectivity;
 
@@ -59,15 +59,14 @@ impl<'a> Search<'a> {
                 return 1.0;
             };
             let owner = &guesses[owner_of(decides.owners)];
-            let share = matched_share(&decides.on, decides.filter.as_ref(), owner, guess);
-            let share = if decides.is_anti { 1.0 - share } else { share };
-            share.max(1e-6)
+            let share = match decides.is_anti {
+                true => unmatched_share,
+                false => matched_share,
+            };
+            share(&decides.on, decides.filter.as_ref(), owner, guess).max(1e-6)
         });
         let residuals = region.residuals.iter().map(|(set, expr)| {
-            let mut all = Guess::default();
-            for leaf in members(*set) {
-                all.add(&guesses[leaf]);
-            }
+            let all = Guess::over(members(*set).map(|leaf| &guesses[leaf]));
             (*set, selectivity::share(expr, &all))
         });
         let is_inner = |at: &usize| region.leaves[*at].decides.is_none();
@@ -113,22 +112,22 @@ impl<'a> Search<'a> {
 
     /// Rows of the join of a set of leaves: the same whichever way it is made.
     ///
-    /// Each class divides by the domains of all its leaves but one. The keys of one leaf are divided by together, for
-    /// they have no more combinations than the leaf has rows: so the leaf left out is the one with most rows among those
-    /// with about the fewest values, and the keys of a table of pairs stay with that table.
+    /// Each class divides by the domains of all its leaves but one: the one with most rows among those with about the
+    /// fewest values. Keys that a leaf shares with one other leaf are divided by together, for they have no more
+    /// combinations than the smaller of the two has rows: so a table of pairs is joined.
     fn rows(&self, set: Set) -> f64 {
         if set.count_ones() == 1 {
             return self.guesses[set.trailing_zeros() as usize].rows;
         }
         let mut rows = 1.0;
-        let mut divisors = [1.0f64; Set::BITS as usize];
+        let mut divisors: Vec<(usize, usize, f64)> = Vec::new();
         for leaf in members(set) {
             rows *= match self.owners(leaf) {
-                None => self.guesses[leaf].rows,
+                None => self.guesses[leaf].unreduced,
                 Some(_) => self.shares[leaf],
             };
         }
-        for class in &self.classes {
+        for (number, class) in self.classes.iter().enumerate() {
             let inside = || class.iter().filter(|(leaf, _)| set & 1 << leaf != 0);
             if inside().count() < 2 {
                 continue;
@@ -139,11 +138,12 @@ impl<'a> Search<'a> {
                 .max_by(|(a, _), (b, _)| self.guesses[*a].base.total_cmp(&self.guesses[*b].base))
                 .map(|(leaf, _)| *leaf);
             for (leaf, domain) in inside().filter(|(leaf, _)| Some(*leaf) != left_out) {
-                divisors[*leaf] *= domain;
+                divisors.push((*leaf, number, *domain));
             }
         }
         for leaf in members(set) {
-            rows /= divisors[leaf].min(self.guesses[leaf].base).max(1.0);
+            let own: Vec<_> = divisors.iter().filter(|(of, ..)| *of == leaf).collect();
+            rows /= self.divisor(leaf, set, &own);
         }
         for (over, share) in &self.residuals {
             if over & set == *over && *over != 0 {
@@ -151,6 +151,32 @@ impl<'a> Search<'a> {
             }
         }
         rows.max(1.0)
+    }
+
+    /// What the keys of one leaf divide by; each key with its class and its domain.
+    fn divisor(&self, leaf: usize, set: Set, keys: &[&(usize, usize, f64)]) -> f64 {
+        let mut left: Vec<(usize, f64)> = keys
+            .iter()
+            .map(|(_, class, domain)| (*class, *domain))
+            .collect();
+        let mut divisor = 1.0;
+        for other in members(set & !(1 << leaf)) {
+            let is_shared =
+                |(class, _): &(usize, f64)| self.classes[*class].iter().any(|(of, _)| *of == other);
+            if left.iter().filter(|key| is_shared(key)).count() < 2 {
+                continue;
+            }
+            let (shared, others): (Vec<_>, Vec<_>) = left.into_iter().partition(is_shared);
+            let most = self.guesses[leaf].base.min(self.guesses[other].base);
+            divisor *= shared
+                .iter()
+                .map(|(_, domain)| domain)
+                .product::<f64>()
+                .min(most);
+            left = others;
+        }
+        let alone: f64 = left.iter().map(|(_, domain)| domain).product();
+        (divisor * alone).max(1.0)
     }
 
     /// Whether two sets that share no leaf can be joined without a cross product.
