@@ -5,6 +5,7 @@ pub(crate) mod expressions;
 mod float_meets_decimal;
 mod guarded_division;
 mod in_subquery;
+mod interval_keys;
 mod nested_loop;
 mod source_columns;
 mod subquery_marks;
@@ -14,6 +15,7 @@ pub use distinct_order::DistinctOrder;
 pub use float_meets_decimal::FloatMeetsDecimal;
 pub use guarded_division::GuardedDivision;
 pub use in_subquery::ThreeValuedIn;
+pub use interval_keys::IntervalKeys;
 pub use nested_loop::NestedLoopGuard;
 pub use source_columns::SourceColumns;
 pub use subquery_marks::SubqueryMarks;
@@ -32,11 +34,12 @@ use crate::arithmetic::CheckedArithmetic;
 pub fn analyzer() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
     let coercion = rules.len().saturating_sub(1);
-    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 4] = [
+    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 5] = [
         Arc::new(DistinctOrder),
         Arc::new(ThreeValuedIn),
         Arc::new(FloatMeetsDecimal),
         Arc::new(Temporal),
+        Arc::new(IntervalKeys),
     ];
     rules.splice(coercion..coercion, ours);
     rules.push(Arc::new(GuardedDivision));
@@ -91,18 +94,20 @@ mod tests {
                 "tidegate_three_valued_in",
                 "tidegate_float_meets_decimal",
                 "tidegate_temporal",
+                "tidegate_interval_keys",
                 "tidegate_guarded_division",
                 "tidegate_checked_arithmetic",
             ],
         );
         let names: Vec<_> = all.iter().map(|rule| rule.name()).collect();
         assert_eq!(
-            names[names.len() - 7..],
+            names[names.len() - 8..],
             [
                 "tidegate_distinct_order",
                 "tidegate_three_valued_in",
                 "tidegate_float_meets_decimal",
                 "tidegate_temporal",
+                "tidegate_interval_keys",
                 "type_coercion",
                 "tidegate_guarded_division",
                 "tidegate_checked_arithmetic"
