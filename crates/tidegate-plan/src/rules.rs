@@ -1,5 +1,6 @@
 //! Which rules run, in which order: DataFusion's defaults in their order, ours put between.
 
+mod correlated;
 mod distinct_order;
 pub(crate) mod expressions;
 mod float_meets_decimal;
@@ -11,6 +12,7 @@ mod source_columns;
 mod subquery_marks;
 mod temporal;
 
+pub use correlated::Correlated;
 pub use distinct_order::DistinctOrder;
 pub use float_meets_decimal::FloatMeetsDecimal;
 pub use guarded_division::GuardedDivision;
@@ -34,9 +36,10 @@ use crate::arithmetic::CheckedArithmetic;
 pub fn analyzer() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
     let coercion = rules.len().saturating_sub(1);
-    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 5] = [
+    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 6] = [
         Arc::new(DistinctOrder),
         Arc::new(ThreeValuedIn),
+        Arc::new(Correlated),
         Arc::new(FloatMeetsDecimal),
         Arc::new(Temporal),
         Arc::new(IntervalKeys),
@@ -92,6 +95,7 @@ mod tests {
             &[
                 "tidegate_distinct_order",
                 "tidegate_three_valued_in",
+                "tidegate_correlated",
                 "tidegate_float_meets_decimal",
                 "tidegate_temporal",
                 "tidegate_interval_keys",
@@ -101,10 +105,11 @@ mod tests {
         );
         let names: Vec<_> = all.iter().map(|rule| rule.name()).collect();
         assert_eq!(
-            names[names.len() - 8..],
+            names[names.len() - 9..],
             [
                 "tidegate_distinct_order",
                 "tidegate_three_valued_in",
+                "tidegate_correlated",
                 "tidegate_float_meets_decimal",
                 "tidegate_temporal",
                 "tidegate_interval_keys",

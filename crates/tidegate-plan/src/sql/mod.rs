@@ -41,6 +41,7 @@ mod whole;
 mod blame;
 mod error;
 mod errors;
+mod subqueries;
 mod wording;
 
 #[cfg(test)]
