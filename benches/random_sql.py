@@ -1,5 +1,5 @@
 """Random queries whose answers are compared with DuckDB's: what three values do to IN, NOT IN, EXISTS, ANY and ALL in every
-clause, and the merged columns of joins with USING.
+clause, subqueries that refer outwards, the merged columns of joins with USING, intervals and NaN as keys.
 
     python random_sql.py --tidegate target/release/tidegate --cases 5000 --seed 1
 
@@ -76,12 +76,97 @@ def joins(rng):
     left, right = table(rng, "a", ["k", "x"]), table(rng, "b", ["k", "y"])
     source = f"{left} {rng.choice(kinds)} {right} USING (k)"
     columns = rng.choice(["*", "k, x, y", "k, a.k AS l, b.k AS r", "k + 1 AS k1, 1 AS one"])
-    if columns != "*" and rng.random() < 0.4:
-        source += f" {rng.choice(kinds)} {table(rng, 'c', ['k', 'z'])} USING (k)"
+    if rng.random() < 0.2:
+        source = f"({source})"
+    while columns != "*" and rng.random() < 0.4:
+        name = f"c{source.count('USING')}"
+        more = table(rng, name, ["k", "z"])
+        if rng.random() < 0.2:
+            more = f"({more} {rng.choice(kinds)} {table(rng, name + 'b', ['k', 'q'])} USING (k))"
+        source += f" {rng.choice(kinds)} {more} USING (k)"
     where = rng.choice(["", " WHERE k > 1", " WHERE k IS NULL OR k = 2", " WHERE coalesce(k, 3) <> 2"])
     if rng.random() < 0.3:
         return f"SELECT k, count(*) AS n FROM {source}{where} GROUP BY k"
     return f"SELECT {columns} FROM {source}{where}"
+
+
+def correlated(rng):
+    """Subqueries of every shape that refer to the query around them, over two tables with a column of one name."""
+    source = table(rng, "o", ["k", "x"])
+    s, r = table(rng, "s", ["k", "y"]), table(rng, "r", ["k", "z"])
+    outwards = ["s.k = o.k", "s.y < o.x", "s.k = o.k AND s.y <> o.x", "(s.k = o.k OR o.x IS NULL)"]
+    tables, condition = s, rng.choice(outwards)
+    if rng.random() < 0.5:
+        tables = rng.choice([f"{s}, {r}", f"{s} JOIN {r} ON s.k = r.k", f"{s} LEFT JOIN {r} ON s.y = r.z"])
+        condition = rng.choice([condition, "s.k = o.k AND r.k = o.k", "r.k = o.k AND s.y <= o.x", "r.z > o.x"])
+    rows = f"FROM {tables} WHERE {condition}"
+    one = [
+        f"SELECT {rng.choice(['count(*)', 'max(s.y)', 'sum(s.y)', 'count(s.y) + 1'])} {rows}",
+        f"SELECT max(q.n) FROM (SELECT count(*) AS n {rows} GROUP BY s.y) q",
+        f"SELECT s.y {rows} ORDER BY s.y LIMIT 1 OFFSET {rng.randrange(2)}",
+        f"SELECT count(*) FROM {r} LEFT JOIN (SELECT * FROM {s} WHERE {rng.choice(outwards)}) v ON v.y = r.z",
+    ]
+    many = [
+        f"SELECT s.y {rows}",
+        f"SELECT DISTINCT s.k {rows}",
+        f"SELECT s.y {rows} ORDER BY s.y LIMIT 2 OFFSET {rng.randrange(2)}",
+        f"SELECT row_number() OVER (ORDER BY s.y, s.k) {rows}",
+        f"SELECT count(*) {rows} GROUP BY s.k",
+        f"SELECT max(s.y) {rows} HAVING count(*) {rng.choice(['= 0', '> 1'])}",
+        f"SELECT s.y FROM {s} WHERE s.k = o.k UNION ALL SELECT r.z FROM {r} WHERE r.z = o.x",
+        f"SELECT s.y FROM {s} WHERE EXISTS (SELECT 1 FROM {r} WHERE r.k = o.k AND r.z = s.y)",
+    ]
+    value, query = rng.choice(one), rng.choice(one + many)
+    left = rng.choice(["o.x", "o.k", "1", "o.x + 1"])
+    operator = rng.choice(["=", "<>", "<", ">="])
+    predicate = rng.choice([
+        f"{left} {rng.choice(['IN', 'NOT IN'])} ({query})",
+        f"{rng.choice(['', 'NOT '])}EXISTS ({query})",
+        f"{left} {operator} {rng.choice(['ANY', 'ALL'])} ({query})",
+        f"{left} {operator} ({value})",
+    ])
+    kind = rng.randrange(4)
+    if kind == 0:
+        return f"SELECT k, x, {predicate} AS p FROM {source}"
+    if kind == 1:
+        return f"SELECT k, x, ({value}) AS v FROM {source}"
+    if kind == 2:
+        lateral = rng.choice(["CROSS JOIN LATERAL ({}) l(v)", "LEFT JOIN LATERAL ({}) l(v) ON l.v > 1"])
+        return f"SELECT k, l.v FROM {source} {lateral.format(value)}"
+    return f"SELECT k, x FROM {source} WHERE {predicate}"
+
+
+INTERVALS = ["1 month", "30 days", "29 days", "1 day", "24 hours", "720 hours", "36 hours"]
+FLOATS = ["'nan'", "'-nan'", "'inf'", "'-inf'", "1", "0", "NULL"]
+
+
+def intervals(rng):
+    rows = [f"(INTERVAL '{rng.choice(INTERVALS)}')" for _ in range(rng.randint(1, 4))]
+    return f"(VALUES {', '.join(rows)})"
+
+
+def keys(rng):
+    """Intervals as keys and in comparisons, and NaN of any sign."""
+    a, b = f"{intervals(rng)} a(i)", f"{intervals(rng)} b(i)"
+    rows = [f"({at}, {rng.choice(FLOATS)}::DOUBLE)" for at in range(rng.randint(1, 5))]
+    floats = f"(VALUES {', '.join(rows)}) v(n, f)"
+    value = rng.choice(["-f", "-(-f)", "f * 0", "f - f", "f"])
+    return rng.choice([
+        f"SELECT count(*) AS n FROM {a} GROUP BY i",
+        f"SELECT count(*) AS n FROM (SELECT DISTINCT i FROM {a})",
+        f"SELECT count(DISTINCT i) AS n, count(*) FILTER (WHERE i >= INTERVAL '1 month') AS m FROM {a}",
+        f"SELECT row_number() OVER (PARTITION BY i) AS n, rank() OVER (ORDER BY i) AS r FROM {a}",
+        f"SELECT count(*) AS n FROM {a} JOIN {b} USING (i)",
+        f"SELECT count(*) AS n FROM {a} WHERE i {rng.choice(['IN', 'NOT IN'])} (SELECT b.i FROM {b})",
+        f"SELECT count(*) AS n FROM (SELECT i FROM {a} {rng.choice(['UNION', 'INTERSECT', 'EXCEPT'])} SELECT i FROM {b})",
+        f"SELECT count(nullif(i, INTERVAL '30 days')) AS n, sum(CASE i WHEN INTERVAL '1 day' THEN 1 ELSE 0 END) AS m FROM {a}",
+        f"SELECT n, {value} > 5 AS p, {value} = {value} AS q FROM {floats}",
+        f"SELECT n, rank() OVER (ORDER BY {value}) AS r FROM {floats}",
+        f"SELECT count(*) AS n FROM {floats} GROUP BY {value}",
+        f"SELECT count(DISTINCT {value}) AS n, max({value}) > 5 AS p, min({value}) > 5 AS q FROM {floats}",
+        f"SELECT n, max({value}) OVER (ORDER BY n) > 5 AS p FROM {floats}",
+        f"SELECT n FROM {floats} ORDER BY {value} DESC NULLS LAST, n LIMIT 2",
+    ])
 
 
 def guards(rng):
@@ -130,7 +215,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
-    makers = [predicates, predicates, joins, guards]
+    makers = [predicates, correlated, correlated, joins, keys, guards]
     counts = collections.Counter()
     wrong = 0
     remaining = arguments.cases

@@ -1,20 +1,24 @@
 //! Which rules run, in which order: DataFusion's defaults in their order, ours put between.
 
+mod correlated;
 mod distinct_order;
 pub(crate) mod expressions;
 mod float_meets_decimal;
 mod guarded_division;
 mod in_subquery;
+mod interval_keys;
 mod nested_loop;
 mod same_names;
 mod source_columns;
 mod subquery_marks;
 mod temporal;
 
+pub use correlated::Correlated;
 pub use distinct_order::DistinctOrder;
 pub use float_meets_decimal::FloatMeetsDecimal;
 pub use guarded_division::GuardedDivision;
 pub use in_subquery::ThreeValuedIn;
+pub use interval_keys::IntervalKeys;
 pub use nested_loop::NestedLoopGuard;
 pub use same_names::{GuardSameNames, UnguardSameNames};
 pub use source_columns::SourceColumns;
@@ -35,11 +39,13 @@ use crate::join_order::JoinModes;
 pub fn analyzer() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
     let coercion = rules.len().saturating_sub(1);
-    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 4] = [
+    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 6] = [
         Arc::new(DistinctOrder),
         Arc::new(ThreeValuedIn),
+        Arc::new(Correlated),
         Arc::new(FloatMeetsDecimal),
         Arc::new(Temporal),
+        Arc::new(IntervalKeys),
     ];
     rules.splice(coercion..coercion, ours);
     rules.push(Arc::new(GuardedDivision));
@@ -109,20 +115,24 @@ mod tests {
             &[
                 "tidegate_distinct_order",
                 "tidegate_three_valued_in",
+                "tidegate_correlated",
                 "tidegate_float_meets_decimal",
                 "tidegate_temporal",
+                "tidegate_interval_keys",
                 "tidegate_guarded_division",
                 "tidegate_checked_arithmetic",
             ],
         );
         let names: Vec<_> = all.iter().map(|rule| rule.name()).collect();
         assert_eq!(
-            names[names.len() - 7..],
+            names[names.len() - 9..],
             [
                 "tidegate_distinct_order",
                 "tidegate_three_valued_in",
+                "tidegate_correlated",
                 "tidegate_float_meets_decimal",
                 "tidegate_temporal",
+                "tidegate_interval_keys",
                 "type_coercion",
                 "tidegate_guarded_division",
                 "tidegate_checked_arithmetic"

@@ -85,7 +85,9 @@ impl ScalarUDFImpl for ToComparable {
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
         // What is computed keeps the name of what the user wrote; a column and what is made of it are two.
         match args {
-            [column @ Expr::Column(_)] => Ok(format!("{}({column})", self.name())),
+            [argument] if is_column(argument) => {
+                Ok(format!("{}({})", self.name(), argument.schema_name()))
+            }
             [argument] => Ok(argument.schema_name().to_string()),
             _ => plan_err!("{} takes one argument", self.name()),
         }
@@ -115,6 +117,16 @@ impl ScalarUDFImpl for ToComparable {
             [value] => over_array(value, |array| self.array(array)),
             _ => exec_err!("{} takes one argument", self.name()),
         }
+    }
+}
+
+/// Whether an expression has the name of a column.
+fn is_column(expr: &Expr) -> bool {
+    match expr {
+        Expr::Column(_) => true,
+        Expr::Cast(cast) => is_column(&cast.expr),
+        Expr::TryCast(cast) => is_column(&cast.expr),
+        _ => false,
     }
 }
 

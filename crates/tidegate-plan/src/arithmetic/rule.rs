@@ -9,7 +9,8 @@ use datafusion::error::Result;
 use datafusion::functions_aggregate::average::Avg;
 use datafusion::functions_aggregate::min_max::{Max, Min};
 use datafusion::functions_aggregate::sum::Sum;
-use datafusion::logical_expr::expr::{ScalarFunction, WindowFunction};
+use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast, WindowFunction};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     AggregateUDF, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, ScalarUDF,
     WindowFunctionDefinition,
@@ -79,7 +80,8 @@ impl OptimizerRule for CheckedArithmetic {
 
 impl CheckedArithmetic {
     fn rewrite_node(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-        rewrite_expressions(plan, |expr, schema| self.rewrite_expr(expr, schema))
+        rewrite_expressions(plan, |expr, schema| self.rewrite_expr(expr, schema))?
+            .transform_data(keys_with_one_nan)
     }
 
     fn rewrite_expr(&self, expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
@@ -109,19 +111,36 @@ impl CheckedArithmetic {
             Expr::Negative(argument) if argument.get_type(schema)?.is_signed_integer() => {
                 Transformed::yes(self.call(Operation::Negate, vec![*argument]))
             }
+            Expr::Negative(mut argument) if argument.get_type(schema)?.is_floating() => {
+                without_one_nan(&mut argument);
+                Transformed::yes(Comparable::OneNan.of(Expr::Negative(argument)))
+            }
+            Expr::Cast(Cast { expr: ref text, .. })
+            | Expr::TryCast(TryCast { expr: ref text, .. })
+                if text.get_type(schema)?.is_string() && expr.get_type(schema)?.is_floating() =>
+            {
+                Transformed::yes(Comparable::OneNan.of(expr))
+            }
             Expr::AggregateFunction(mut aggregate) => {
                 let checked = checked_in_place_of(&aggregate.func);
                 let mut changed = checked.is_some();
                 aggregate.func = checked.unwrap_or(aggregate.func);
-                if aggregate.func.inner().is::<Extreme>() {
+                if aggregate.func.inner().is::<Extreme>() || aggregate.params.distinct {
                     changed |= compare_with_one_nan(&mut aggregate.params.args, schema)?;
                 }
+                let order = aggregate.params.order_by.iter_mut();
+                changed |= compare_with_one_nan(order.map(|key| &mut key.expr), schema)?;
                 Transformed::new_transformed(Expr::AggregateFunction(aggregate), changed)
             }
-            Expr::WindowFunction(window) => checked_window(window),
+            Expr::WindowFunction(window) => checked_window(window, schema)?,
             Expr::ScalarFunction(mut call) if is_one_nan(&call) => {
                 let twice = call.args.first_mut().is_some_and(without_one_nan);
                 Transformed::new_transformed(Expr::ScalarFunction(call), twice)
+            }
+            Expr::ScalarFunction(ref call)
+                if !NEVER_NAN.contains(&call.name()) && expr.get_type(schema)?.is_floating() =>
+            {
+                Transformed::yes(Comparable::OneNan.of(expr))
             }
             other => Transformed::no(other),
         })
@@ -150,6 +169,9 @@ fn checked_in_place_of(func: &AggregateUDF) -> Option<Arc<AggregateUDF>> {
         return None;
     })
 }
+
+/// Functions of floats that give numbers only.
+const NEVER_NAN: [&str; 3] = ["date_part", "pi", "random"];
 
 fn may_give_nan(op: Operator) -> bool {
     use Operator::{Divide, Minus, Modulo, Multiply, Plus};
@@ -188,26 +210,70 @@ fn is_one_nan(call: &ScalarFunction) -> bool {
 }
 
 /// A NaN that a file holds may have a sign, and its statistics leave it out: such columns are read for what they hold.
-fn compare_with_one_nan(args: &mut [Expr], schema: &DFSchema) -> Result<bool> {
-    let [argument] = args else {
-        return Ok(false);
-    };
-    let done = matches!(argument, Expr::ScalarFunction(call) if is_one_nan(call));
-    if done || !argument.get_type(schema)?.is_floating() {
-        return Ok(false);
+fn compare_with_one_nan<'a>(
+    exprs: impl IntoIterator<Item = &'a mut Expr>,
+    schema: &DFSchema,
+) -> Result<bool> {
+    let mut changed = false;
+    for expr in exprs {
+        let done = matches!(expr, Expr::ScalarFunction(call) if is_one_nan(call));
+        if !done && expr.get_type(schema)?.is_floating() {
+            *expr = Comparable::OneNan.of(std::mem::take(expr));
+            changed = true;
+        }
     }
-    *argument = Comparable::OneNan.of(std::mem::take(argument));
-    Ok(true)
+    Ok(changed)
 }
 
-fn checked_window(mut window: Box<WindowFunction>) -> Transformed<Expr> {
+/// Sorts and groups floats of one NaN.
+fn keys_with_one_nan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    match plan {
+        LogicalPlan::Sort(mut sort) => {
+            let keys = sort.expr.iter_mut().map(|key| &mut key.expr);
+            let changed = compare_with_one_nan(keys, sort.input.schema())?;
+            Ok(Transformed::new_transformed(
+                LogicalPlan::Sort(sort),
+                changed,
+            ))
+        }
+        LogicalPlan::Aggregate(mut aggregate) => {
+            let mut changed = false;
+            for key in &mut aggregate.group_expr {
+                let name = NamePreserver::new_for_projection().save(key);
+                let mut value = std::mem::take(key).unalias();
+                changed |= compare_with_one_nan([&mut value], aggregate.input.schema())?;
+                *key = name.restore(value);
+            }
+            let plan = LogicalPlan::Aggregate(aggregate);
+            match changed {
+                true => Ok(Transformed::yes(plan.recompute_schema()?)),
+                false => Ok(Transformed::no(plan)),
+            }
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+fn checked_window(mut window: Box<WindowFunction>, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let mut changed = false;
     if let WindowFunctionDefinition::AggregateUDF(func) = &window.fun
         && let Some(func) = checked_in_place_of(func)
     {
         window.fun = WindowFunctionDefinition::AggregateUDF(func);
-        return Transformed::yes(Expr::WindowFunction(window));
+        changed = true;
     }
-    Transformed::no(Expr::WindowFunction(window))
+    let params = &mut window.params;
+    if let WindowFunctionDefinition::AggregateUDF(func) = &window.fun
+        && func.inner().is::<Extreme>()
+    {
+        changed |= compare_with_one_nan(&mut params.args, schema)?;
+    }
+    let order = params.order_by.iter_mut().map(|key| &mut key.expr);
+    changed |= compare_with_one_nan(order.chain(&mut params.partition_by), schema)?;
+    Ok(Transformed::new_transformed(
+        Expr::WindowFunction(window),
+        changed,
+    ))
 }
 
 /// Whether the result of these types may leave its type. Coercion has made integers equal on both sides.

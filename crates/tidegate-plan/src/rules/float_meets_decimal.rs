@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use super::expressions::{compares, rewrite_expressions};
+use super::expressions::{change_inside, compared, membership, rewrite_expressions};
 
 /// Comparisons, IN, BETWEEN, CASE, join keys, the columns of VALUES and UNION, and coalesce, greatest, least and nullif.
 /// Arithmetic needs no help. It comes before type coercion, which would choose the decimal.
@@ -35,7 +35,7 @@ impl AnalyzerRule for FloatMeetsDecimal {
 
 /// A node whose own expressions stay may give columns of other types, because those below it do.
 fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    rewrite_expressions(plan, |expr, schema| Ok(rewrite_expr(expr, schema)))?
+    rewrite_expressions(plan, rewrite_expr)?
         .transform_data(rewrite_keys)?
         .transform_data(rewrite_values)?
         .transform_data(rewrite_union)?
@@ -145,41 +145,27 @@ fn rewrite_union(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     Ok(Transformed::yes(LogicalPlan::Union(union)))
 }
 
-fn rewrite_expr(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
-    let changed = match &mut expr {
-        Expr::BinaryExpr(binary) if compares(binary.op) => {
-            meet([&mut *binary.left, &mut *binary.right], schema)
+fn rewrite_expr(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let mut changed = meet(compared(&mut expr), schema);
+    if let Some((predicate, inside)) = membership(&mut expr) {
+        match (kind(&predicate.expr, schema), of(&inside)) {
+            (Kind::Decimal, Kind::Float) => to_float(&mut predicate.expr),
+            (Kind::Float, Kind::Decimal) => change_inside(predicate, to_float)?,
+            _ => return Ok(Transformed::no(expr)),
         }
-        Expr::InList(list) => meet(
-            std::iter::once(&mut *list.expr).chain(&mut list.list),
-            schema,
-        ),
-        Expr::Between(between) => meet(
-            [&mut *between.expr, &mut *between.low, &mut *between.high],
-            schema,
-        ),
+        changed = true;
+    }
+    changed |= match &mut expr {
         Expr::Case(case) => {
-            let (mut whens, mut thens) = (Vec::new(), Vec::new());
-            for (when, then) in &mut case.when_then_expr {
-                whens.push(&mut **when);
-                thens.push(&mut **then);
-            }
-            thens.extend(case.else_expr.as_deref_mut());
-            let base = match case.expr.as_deref_mut() {
-                Some(base) => meet(std::iter::once(base).chain(whens), schema),
-                None => false,
-            };
-            meet(thens, schema) || base
+            let thens = case.when_then_expr.iter_mut().map(|(_, then)| &mut **then);
+            meet(thens.chain(case.else_expr.as_deref_mut()), schema)
         }
         Expr::ScalarFunction(call) if FUNCTIONS.contains(&call.name()) => {
             meet(&mut call.args, schema)
         }
         _ => false,
     };
-    match changed {
-        true => Transformed::yes(expr),
-        false => Transformed::no(expr),
-    }
+    Ok(Transformed::new_transformed(expr, changed))
 }
 
 /// Makes the decimals floats if there is a float among them.

@@ -11,6 +11,7 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, DFSchema, ExprSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison, SetQuantifier};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, merge_schema, split_conjunction_owned};
 use datafusion::logical_expr::{
     BinaryExpr, Expr, ExprSchemable, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Sort,
@@ -18,6 +19,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use super::correlated::is_correlated;
 use super::expressions::rewrite_expressions;
 
 /// Writes IN as EXISTS wherever its NULL could be seen. Comes before type coercion, which gives both sides of the new
@@ -36,6 +38,61 @@ impl AnalyzerRule for ThreeValuedIn {
 }
 
 fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let plan = memberships(plan)?;
+    let changed = plan.transformed;
+    let plan = predicates(plan.data)?;
+    Ok(Transformed::new_transformed(
+        plan.data,
+        changed || plan.transformed,
+    ))
+}
+
+/// `= ANY` and `<> ALL` are IN and NOT IN, which become joins by a hash. The column of a query that has no list of
+/// columns, as VALUES, is written out.
+fn memberships(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let names = NamePreserver::new(&plan);
+    plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let expr = expr.transform_up(|expr| match expr {
+            Expr::SetComparison(comparison) => Ok(membership(comparison)),
+            other => Ok(Transformed::no(other)),
+        })?;
+        let expr = expr.transform_data(|expr| expr.transform_up(with_column_written))?;
+        Ok(expr.update_data(|expr| name.restore(expr)))
+    })
+}
+
+fn membership(comparison: SetComparison) -> Transformed<Expr> {
+    let negated = match (comparison.op, &comparison.quantifier) {
+        (Operator::Eq, SetQuantifier::Any) => false,
+        (Operator::NotEq, SetQuantifier::All) => true,
+        _ => return Transformed::no(Expr::SetComparison(comparison)),
+    };
+    Transformed::yes(Expr::InSubquery(InSubquery {
+        expr: comparison.expr,
+        subquery: comparison.subquery,
+        negated,
+    }))
+}
+
+fn with_column_written(expr: Expr) -> Result<Transformed<Expr>> {
+    let Expr::InSubquery(mut predicate) = expr else {
+        return Ok(Transformed::no(expr));
+    };
+    let plan = &predicate.subquery.subquery;
+    let written = plan.schema().fields().len() != 1 || plan.head_output_expr()?.is_some();
+    if !written {
+        let column = Expr::Column(Column::from(plan.schema().qualified_field(0)));
+        let rows = LogicalPlanBuilder::new_from_arc(Arc::clone(plan)).project([column])?;
+        predicate.subquery.subquery = Arc::new(rows.build()?);
+    }
+    Ok(Transformed::new_transformed(
+        Expr::InSubquery(predicate),
+        !written,
+    ))
+}
+
+fn predicates(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     match plan {
         LogicalPlan::Filter(mut filter) if has_predicate_subquery(&filter.predicate) => {
             let schema = merge_schema(&[&filter.input]);
@@ -44,13 +101,13 @@ fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         }
         LogicalPlan::Join(mut join)
             if join.join_type == JoinType::Inner
-                && join.filter.as_ref().is_some_and(has_predicate_subquery) =>
+                && join.filter.as_ref().is_some_and(has_subquery) =>
         {
             // The condition of an inner join filters its rows: as a filter above it, it can hold subqueries.
             let (above, within): (Vec<_>, Vec<_>) =
                 split_conjunction_owned(join.filter.take().unwrap_or_else(|| lit(true)))
                     .into_iter()
-                    .partition(has_predicate_subquery);
+                    .partition(has_subquery);
             join.filter = conjunction(within);
             let predicate = conjunction(above).unwrap_or_else(|| lit(true));
             let filtered = LogicalPlanBuilder::from(LogicalPlan::Join(join))
@@ -95,6 +152,18 @@ fn sorted_by_columns(mut sort: Sort) -> Result<LogicalPlan> {
         .build()
 }
 
+/// Whether a subquery is in an expression that a join cannot hold.
+fn has_subquery(expr: &Expr) -> bool {
+    let refers_outwards = |expr: &Expr| match expr {
+        Expr::ScalarSubquery(subquery) => is_correlated(&subquery.subquery).unwrap_or(false),
+        _ => false,
+    };
+    has_predicate_subquery(expr)
+        || expr
+            .exists(|expr| Ok(refers_outwards(expr)))
+            .unwrap_or(false)
+}
+
 /// Whether a predicate over a query is in an expression.
 pub(super) fn has_predicate_subquery(expr: &Expr) -> bool {
     let is_one = |expr: &Expr| {
@@ -127,7 +196,7 @@ fn filtering(expr: Expr, schema: &DFSchema, alone: bool) -> Result<Expr> {
         },
         Expr::InSubquery(predicate) if !predicate.negated => Expr::InSubquery(predicate),
         Expr::InSubquery(predicate) => match Parts::new(&predicate, schema)? {
-            Some(parts) if !(alone && null_aware(&predicate)) => {
+            Some(parts) if !(alone && null_aware(&predicate)?) => {
                 let mut all = vec![not(parts.matches)];
                 all.extend(parts.null_inside.map(not));
                 all.extend(parts.null_outside.map(|(null, any)| not(null).or(not(any))));
@@ -140,8 +209,8 @@ fn filtering(expr: Expr, schema: &DFSchema, alone: bool) -> Result<Expr> {
 }
 
 /// Whether DataFusion makes a NOT IN, alone in WHERE, an anti join that heeds NULLs.
-fn null_aware(predicate: &InSubquery) -> bool {
-    predicate.subquery.outer_ref_columns.is_empty() && predicate.expr.any_column_refs()
+fn null_aware(predicate: &InSubquery) -> Result<bool> {
+    Ok(!is_correlated(&predicate.subquery.subquery)? && predicate.expr.any_column_refs())
 }
 
 /// Every IN inside of an expression whose three values count.
@@ -184,7 +253,7 @@ fn quantified(predicate: SetComparison, schema: &DFSchema) -> Result<Expr> {
         op,
         quantifier,
     } = &predicate;
-    if x.contains_outer() || subquery.subquery.schema().fields().len() != 1 {
+    if subquery.subquery.schema().fields().len() != 1 {
         return Ok(Expr::SetComparison(predicate));
     }
     let (inner, y) = &renamed(subquery)?;
@@ -215,10 +284,10 @@ struct Parts {
 }
 
 impl Parts {
-    /// None where the left side belongs to a query further out: such a predicate cannot be moved inside.
+    /// None where the rows have several columns, which is refused.
     fn new(predicate: &InSubquery, schema: &DFSchema) -> Result<Option<Self>> {
         let x = &*predicate.expr;
-        if x.contains_outer() || predicate.subquery.subquery.schema().fields().len() != 1 {
+        if predicate.subquery.subquery.schema().fields().len() != 1 {
             return Ok(None);
         }
         let (inner, y) = &renamed(&predicate.subquery)?;

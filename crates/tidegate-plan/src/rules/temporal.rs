@@ -5,14 +5,14 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::common::{DFSchema, DataFusionError, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{AggregateFunction, Between, InList, WindowFunction};
+use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, SortExpr, cast,
+    BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, SortExpr, cast, when,
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use super::expressions::{compares, rewrite_expressions};
+use super::expressions::{change_inside, compared, compares, membership, rewrite_expressions};
 use crate::arithmetic::{Comparable, sql_type};
 use crate::sql::{Code, Error};
 
@@ -51,7 +51,7 @@ fn sort_by_length(plan: LogicalPlan) -> Transformed<LogicalPlan> {
 }
 
 /// Makes intervals among the keys of an order their lengths.
-fn lengths(keys: &mut [SortExpr], schema: &DFSchema) -> bool {
+pub(super) fn lengths(keys: &mut [SortExpr], schema: &DFSchema) -> bool {
     let mut changed = false;
     for key in keys {
         if matches!(key.expr.get_type(schema), Ok(DataType::Interval(_))) {
@@ -62,33 +62,28 @@ fn lengths(keys: &mut [SortExpr], schema: &DFSchema) -> bool {
     changed
 }
 
-fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let mut changed = false;
+fn rewrite_expr(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let mut changed = compare(compared(&mut expr), schema)?;
     let expr = match expr {
-        Expr::BinaryExpr(mut binary) => {
+        Expr::BinaryExpr(mut binary) if !compares(binary.op) => {
             changed = rewrite_binary(&mut binary, schema)?;
             Expr::BinaryExpr(binary)
         }
-        Expr::Between(mut between) => {
-            let Between {
-                expr, low, high, ..
-            } = &mut between;
-            changed = compare([&mut **expr, &mut **low, &mut **high], schema)?;
-            Expr::Between(between)
+        Expr::InSubquery(_) => {
+            changed = compare_inside(&mut expr, schema)?;
+            expr
         }
-        Expr::InList(mut list) => {
-            let InList { expr, list: of, .. } = &mut list;
-            changed = compare(std::iter::once(&mut **expr).chain(of), schema)?;
-            Expr::InList(list)
+        Expr::ScalarFunction(call) if call.name() == "nullif" => {
+            return nullif(Expr::ScalarFunction(call), schema);
         }
         Expr::AggregateFunction(mut call) => {
             let AggregateFunction { params, .. } = &mut call;
-            changed = lengths(&mut params.order_by, schema);
+            changed |= lengths(&mut params.order_by, schema);
             Expr::AggregateFunction(call)
         }
         Expr::WindowFunction(mut call) => {
             let WindowFunction { params, .. } = &mut *call;
-            changed = lengths(&mut params.order_by, schema);
+            changed |= lengths(&mut params.order_by, schema);
             Expr::WindowFunction(call)
         }
         other => other,
@@ -98,9 +93,6 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
 
 fn rewrite_binary(binary: &mut BinaryExpr, schema: &DFSchema) -> Result<bool> {
     let BinaryExpr { left, op, right } = binary;
-    if compares(*op) {
-        return compare([&mut **left, &mut **right], schema);
-    }
     let (Ok(left_type), Ok(right_type)) = (left.get_type(schema), right.get_type(schema)) else {
         return Ok(false);
     };
@@ -146,25 +138,13 @@ fn whole_days(interval: &Expr) -> bool {
 }
 
 /// Brings what is compared to lengths if there are intervals, and refuses numbers beside dates and times.
-fn compare<'a>(exprs: impl IntoIterator<Item = &'a mut Expr>, schema: &DFSchema) -> Result<bool> {
+fn compare(exprs: Vec<&mut Expr>, schema: &DFSchema) -> Result<bool> {
     let typed: Vec<(&mut Expr, DataType)> = exprs
         .into_iter()
         .filter_map(|expr| expr.get_type(schema).ok().map(|kind| (expr, kind)))
         .collect();
-    let mut kinds = typed.iter().map(|(_, kind)| kind);
-    let temporal = kinds.clone().find(|kind| kind.is_temporal());
-    let number = kinds.clone().find(|kind| kind.is_numeric());
-    if let (Some(temporal), Some(number)) = (temporal, number) {
-        let (temporal, number) = (sql_type(temporal), sql_type(number));
-        return Err(DataFusionError::External(Box::new(
-            Error::new(
-                Code::TypeMismatch,
-                format!("a value of type {temporal} cannot be compared with one of type {number}"),
-            )
-            .hint("cast one of them, or compare extract(epoch FROM …) with the number"),
-        )));
-    }
-    let intervals = kinds.any(|kind| matches!(kind, DataType::Interval(_)));
+    let kinds: Vec<&DataType> = typed.iter().map(|(_, kind)| kind).collect();
+    let intervals = are_intervals(&kinds)?;
     if intervals {
         for (expr, kind) in typed {
             if kind != DataType::Null {
@@ -175,7 +155,63 @@ fn compare<'a>(exprs: impl IntoIterator<Item = &'a mut Expr>, schema: &DFSchema)
     Ok(intervals)
 }
 
-fn to_length(expr: &mut Expr) {
+/// As [`compare`], for IN over a subquery.
+fn compare_inside(expr: &mut Expr, schema: &DFSchema) -> Result<bool> {
+    let Some((predicate, inside)) = membership(expr) else {
+        return Ok(false);
+    };
+    let Ok(outside) = predicate.expr.get_type(schema) else {
+        return Ok(false);
+    };
+    let intervals = are_intervals(&[&outside, &inside])?;
+    if intervals {
+        if outside != DataType::Null {
+            to_length(&mut predicate.expr);
+        }
+        if inside != DataType::Null {
+            change_inside(predicate, to_length)?;
+        }
+    }
+    Ok(intervals)
+}
+
+/// Whether types that are compared are intervals; an error if they are a number and a date, time or interval.
+fn are_intervals(kinds: &[&DataType]) -> Result<bool> {
+    let temporal = kinds.iter().find(|kind| kind.is_temporal());
+    let number = kinds.iter().find(|kind| kind.is_numeric());
+    if let (Some(temporal), Some(number)) = (temporal, number) {
+        let (temporal, number) = (sql_type(temporal), sql_type(number));
+        return Err(DataFusionError::External(Box::new(
+            Error::new(
+                Code::TypeMismatch,
+                format!("a value of type {temporal} cannot be compared with one of type {number}"),
+            )
+            .hint("cast one of them, or compare extract(epoch FROM …) with the number"),
+        )));
+    }
+    Ok(kinds
+        .iter()
+        .any(|kind| matches!(kind, DataType::Interval(_))))
+}
+
+/// `nullif(a, b)` of intervals, whose value is not their length.
+fn nullif(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let Expr::ScalarFunction(call) = &expr else {
+        return Ok(Transformed::no(expr));
+    };
+    let [value, other] = call.args.as_slice() else {
+        return Ok(Transformed::no(expr));
+    };
+    let (mut left, mut right) = (value.clone(), other.clone());
+    if !compare(vec![&mut left, &mut right], schema)? {
+        return Ok(Transformed::no(expr));
+    }
+    let null = ScalarValue::try_from(value.get_type(schema)?)?;
+    let chosen = when(left.eq(right), Expr::Literal(null, None)).otherwise(value.clone())?;
+    Ok(Transformed::yes(chosen))
+}
+
+pub(super) fn to_length(expr: &mut Expr) {
     to_type(expr, DataType::Interval(IntervalUnit::MonthDayNano));
     *expr = Comparable::IntervalLength.of(std::mem::take(expr));
 }

@@ -44,6 +44,7 @@ mod whole;
 mod blame;
 mod error;
 mod errors;
+mod subqueries;
 mod wording;
 
 #[cfg(test)]

@@ -77,14 +77,31 @@ impl Relation {
             .as_ref()
             .is_none_or(|columns| columns.iter().any(|name| name == column))
     }
+
+    fn column(&self, column: &Ident) -> Merged {
+        Merged {
+            values: vec![qualified(&self.name, column)],
+            differs: false,
+        }
+    }
 }
 
 /// Where the value of a merged column comes from.
 #[derive(Clone)]
 struct Merged {
-    value: Expr,
+    /// The first of these that is not NULL.
+    values: Vec<Expr>,
     /// DataFusion would take another one.
     differs: bool,
+}
+
+impl Merged {
+    fn value(&self) -> Expr {
+        match self.values.as_slice() {
+            [one] => one.clone(),
+            several => call("coalesce", several.to_vec()),
+        }
+    }
 }
 
 /// The columns that an alias names.
@@ -103,7 +120,7 @@ struct Scope {
     merged: Vec<(Ident, Merged)>,
     /// None if some columns are not known.
     star: Option<Star>,
-    /// A join in parentheses is among them: what it has is not looked for.
+    /// A join in parentheses that has an alias is among them: what it has is not looked for.
     opaque: bool,
 }
 
@@ -111,27 +128,23 @@ struct Scope {
 struct Pair {
     column: Ident,
     left: Merged,
-    right: Expr,
+    right: Merged,
 }
 
 impl Pair {
     fn equal(&self) -> Expr {
-        binary(
-            self.left.value.clone(),
-            BinaryOperator::Eq,
-            self.right.clone(),
-        )
+        binary(self.left.value(), BinaryOperator::Eq, self.right.value())
     }
 
     fn merged(self, side: Side) -> (Ident, Merged) {
         let merged = match side {
             Side::Left => self.left,
             Side::Right => Merged {
-                value: self.right,
                 differs: true,
+                ..self.right
             },
             Side::Both => Merged {
-                value: call("coalesce", vec![self.left.value, self.right]),
+                values: [self.left.values, self.right.values].concat(),
                 differs: true,
             },
         };
@@ -158,41 +171,67 @@ impl Scope {
     }
 
     /// The columns of USING whose tables are known.
-    fn pairs(&self, names: &[ObjectName], right: Option<&Relation>) -> Vec<Pair> {
-        let Some(right) = right.filter(|_| !self.opaque) else {
+    fn pairs(&self, names: &[ObjectName], right: &Scope) -> Vec<Pair> {
+        if self.opaque || right.opaque {
             return Vec::new();
-        };
+        }
         let pair = |name: &ObjectName| {
             let [ObjectNamePart::Identifier(column)] = name.0.as_slice() else {
                 return None;
             };
+            let in_right = match right.relations.as_slice() {
+                [one] => Some(one.column(column)),
+                _ => right.find(column),
+            };
             Some(Pair {
                 column: column.clone(),
                 left: self.find(column)?,
-                right: qualified(&right.name, column),
+                right: in_right?,
             })
         };
         names.iter().filter_map(pair).collect()
     }
 
-    /// Adds the table that was joined last, which shows all but what is merged.
-    fn add(&mut self, right: Option<Relation>, merged: &[Ident]) {
-        let more = right.as_ref().and_then(|right| star_of(right, merged));
+    /// Whether a column of a name may be among these.
+    fn may_have(&self, column: &str) -> bool {
+        self.merged(column).is_some() || self.relations.iter().any(|r| r.may_have(column))
+    }
+
+    /// The merged columns of these and of another side, but those whose name the other one has too.
+    fn visible_beside(&self, other: &Scope) -> Vec<(Ident, Merged)> {
+        let own = self.merged.iter();
+        own.filter(|(column, _)| !other.may_have(&column.value))
+            .cloned()
+            .collect()
+    }
+
+    /// Adds what was joined last, which shows all but what is merged.
+    fn add(&mut self, right: Scope, merged: Vec<(Ident, Merged)>) {
+        let is_merged = |name: &String| merged.iter().any(|(column, _)| column.value == *name);
+        let more = right.star.as_ref().map(|star| {
+            let own = star.iter().filter(|(name, _)| !is_merged(name));
+            own.cloned().collect::<Star>()
+        });
         self.star = self
             .star
             .take()
             .zip(more)
             .map(|(star, more)| [star, more].concat());
+        let more = right.visible_beside(self);
+        self.merged.extend(more);
+        let columns: Vec<Ident> = merged.iter().map(|(column, _)| column.clone()).collect();
+        self.merged.extend(merged);
         let mut star = self.star.take();
         for (name, value) in star.iter_mut().flatten() {
-            if merged.iter().any(|column| column.value == *name)
+            if columns.iter().any(|column| column.value == *name)
                 && let Some(whole) = self.merged(name)
             {
-                value.clone_from(&whole.value);
+                *value = whole.value();
             }
         }
         self.star = star;
-        self.relations.extend(right);
+        self.opaque |= right.opaque;
+        self.relations.extend(right.relations);
     }
 
     /// The column of the tables so far, if it is known which one has it.
@@ -202,27 +241,20 @@ impl Scope {
         }
         let mut owners = self.relations.iter().filter(|r| r.may_have(&column.value));
         match (owners.next(), owners.next()) {
-            (Some(owner), None) => Some(Merged {
-                value: qualified(&owner.name, column),
-                differs: false,
-            }),
+            (Some(owner), None) => Some(owner.column(column)),
             _ => None,
         }
     }
 }
 
-/// The columns of a table but those merged with columns before it.
-fn star_of(relation: &Relation, merged: &[Ident]) -> Option<Star> {
+/// The columns of a table.
+fn star_of(relation: &Relation) -> Option<Star> {
     let columns = relation.columns.as_ref()?.iter();
-    let own = columns.filter(|column| !merged.iter().any(|name| name.value == **column));
+    let value = |column: &String| qualified(&relation.name, &Ident::new(column));
     Some(
-        own.map(|column| {
-            (
-                column.clone(),
-                qualified(&relation.name, &Ident::new(column)),
-            )
-        })
-        .collect(),
+        columns
+            .map(|column| (column.clone(), value(column)))
+            .collect(),
     )
 }
 
@@ -331,23 +363,45 @@ impl Joins<'_> {
 
     /// Looks at the joins of a FROM item from left to right.
     fn joins(&self, table: &mut TableWithJoins) -> Result<Scope> {
-        let first = self.relation(&table.relation);
-        let mut scope = Scope {
-            star: first.as_ref().and_then(|first| star_of(first, &[])),
-            ..Scope::default()
-        };
-        scope.relations.extend(first);
-        let nested = |factor: &TableFactor| matches!(factor, TableFactor::NestedJoin { .. });
-        scope.opaque = nested(&table.relation);
+        let mut scope = self.factor(&mut table.relation)?;
         for join in &mut table.joins {
-            scope.opaque |= nested(&join.relation);
             self.join(&mut scope, join)?;
         }
         Ok(scope)
     }
 
+    /// What a table or a join in parentheses has.
+    fn factor(&self, factor: &mut TableFactor) -> Result<Scope> {
+        let span = factor.span();
+        if let TableFactor::NestedJoin {
+            table_with_joins,
+            alias,
+        } = factor
+        {
+            let inside = self.joins(table_with_joins)?;
+            if alias.is_none() {
+                return Ok(inside);
+            }
+            if inside.merged.iter().any(|(_, merged)| merged.differs) {
+                return Err(Error::unsupported("an alias of a RIGHT or FULL join with USING or NATURAL in parentheses is not supported")
+                    .at(self.source.range(span))
+                    .hint("write (SELECT * FROM …) in place of the join"));
+            }
+            return Ok(Scope {
+                opaque: true,
+                ..Scope::default()
+            });
+        }
+        let relation = self.relation(factor);
+        Ok(Scope {
+            star: relation.as_ref().and_then(star_of),
+            relations: relation.into_iter().collect(),
+            ..Scope::default()
+        })
+    }
+
     fn join(&self, scope: &mut Scope, join: &mut Join) -> Result<()> {
-        let right = self.relation(&join.relation);
+        let right = self.factor(&mut join.relation)?;
         let side = Side::of(&join.join_operator);
         let unknown = Error::unsupported("this join with USING or NATURAL beside RIGHT or FULL is not supported: where the merged column comes from is not known")
             .at(self.source.range(join.relation.span()))
@@ -357,18 +411,21 @@ impl Joins<'_> {
             JoinOperator::LeftSemi(_) | JoinOperator::LeftAnti(_)
         );
         let Some(constraint) = constraint(&mut join.join_operator) else {
-            scope.add(right, &[]);
+            scope.add(right, Vec::new());
             return Ok(());
         };
         if let JoinConstraint::On(on) = constraint {
-            let merged = scope.merged.iter();
-            let visible = merged.map(|(name, merged)| (name.value.clone(), merged.clone()));
-            replace(on, &visible.collect());
+            let merged = scope.merged.iter().cloned();
+            let visible = merged.chain(right.visible_beside(scope));
+            replace(
+                on,
+                &visible.map(|(name, merged)| (name.value, merged)).collect(),
+            );
         }
         if matches!(constraint, JoinConstraint::Natural) {
-            let common = match &right {
-                Some(right) if !scope.opaque => common_columns(&scope.relations, right),
-                _ => None,
+            let common = match scope.opaque || right.opaque {
+                false => common_columns(&scope.relations, &right.relations),
+                true => None,
             };
             match common.filter(|names| !names.is_empty()) {
                 Some(names) => *constraint = JoinConstraint::Using(names),
@@ -380,12 +437,19 @@ impl Joins<'_> {
             scope.star = None;
         }
         let JoinConstraint::Using(names) = &*constraint else {
-            scope.add(right, &[]);
+            scope.add(right, Vec::new());
             return Ok(());
         };
-        let pairs = scope.pairs(names, right.as_ref());
+        let pairs = scope.pairs(names, &right);
         let all = pairs.len() == names.len();
-        let rewritten = pairs.iter().any(|pair| pair.left.differs);
+        // DataFusion takes a column of three tables for ambiguous, if there is a fourth one.
+        let listed = scope.star.is_some() && right.star.is_some();
+        let again = |column: &str| {
+            right.merged(column).is_some() || listed && scope.merged(column).is_some()
+        };
+        let rewritten = pairs
+            .iter()
+            .any(|pair| pair.left.differs || pair.right.differs || again(&pair.column.value));
         if !all && (rewritten || side.is_outer()) {
             return Err(unknown);
         }
@@ -393,10 +457,12 @@ impl Joins<'_> {
             // DataFusion would join by the left one's column only.
             *constraint = JoinConstraint::On(on);
         }
-        let columns: Vec<Ident> = pairs.iter().map(|pair| pair.column.clone()).collect();
-        let merged = pairs.into_iter().map(|pair| pair.merged(side));
-        scope.merged.extend(merged);
-        scope.add(right, &columns);
+        let merged = pairs.into_iter().map(|pair| {
+            let (column, mut merged) = pair.merged(side);
+            merged.differs |= rewritten;
+            (column, merged)
+        });
+        scope.add(right, merged.collect());
         Ok(())
     }
 
@@ -490,21 +556,21 @@ impl Side {
     }
 }
 
-fn common_columns(left: &[Relation], right: &Relation) -> Option<Vec<ObjectName>> {
+fn common_columns(left: &[Relation], right: &[Relation]) -> Option<Vec<ObjectName>> {
     let mut ours = BTreeSet::new();
     for relation in left {
         ours.extend(relation.columns.as_ref()?.iter());
     }
-    let common = right
-        .columns
-        .as_ref()?
-        .iter()
-        .filter(|name| ours.contains(name));
-    Some(
-        common
-            .map(|name| ObjectName::from(vec![Ident::with_quote('"', name)]))
-            .collect(),
-    )
+    let mut common: Vec<&String> = Vec::new();
+    for relation in right {
+        for name in relation.columns.as_ref()? {
+            if ours.contains(name) && !common.contains(&name) {
+                common.push(name);
+            }
+        }
+    }
+    let named = |name: &String| ObjectName::from(vec![Ident::with_quote('"', name)]);
+    Some(common.into_iter().map(named).collect())
 }
 
 /// Replaces unqualified names outside of inner queries, which have tables of their own.
@@ -532,7 +598,7 @@ fn replace(part: &mut impl VisitMut, merged: &HashMap<String, Merged>) {
                 && let Expr::Identifier(ident) = expr
                 && let Some(merged) = self.merged.get(&ident.value)
             {
-                *expr = merged.value.clone();
+                *expr = merged.value();
             }
             ControlFlow::Continue(())
         }
@@ -547,7 +613,7 @@ fn projected(item: &mut SelectItem, merged: &HashMap<String, Merged>) {
         SelectItem::UnnamedExpr(Expr::Identifier(ident)) => {
             if let Some(found) = merged.get(&ident.value) {
                 *item = SelectItem::ExprWithAlias {
-                    expr: found.value.clone(),
+                    expr: found.value(),
                     alias: Ident::with_quote('"', ident.value.clone()),
                 };
             }

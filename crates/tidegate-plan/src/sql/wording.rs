@@ -3,6 +3,7 @@
 
 use super::error::{Code, Error};
 use super::errors::{between, division_by_zero};
+use super::subqueries;
 
 /// Our words for a message we know.
 pub(crate) fn known(message: &str) -> Option<Error> {
@@ -32,7 +33,7 @@ pub(crate) fn known(message: &str) -> Option<Error> {
     if let Some(error) = call(message) {
         return Some(error);
     }
-    for (text, code, ours, hint) in SENTENCES {
+    for (text, code, ours, hint) in subqueries::SENTENCES.iter().chain(SENTENCES) {
         if has(text) {
             let error = Error::new(*code, *ours);
             return Some(if hint.is_empty() {
@@ -675,7 +676,8 @@ pub(crate) fn looks_inside(text: &str) -> bool {
         "Signature",
         "Optimizer",
     ];
-    MARKS.iter().any(|mark| text.contains(mark)) || text.contains('\u{1}')
+    let mut marks = MARKS.iter().chain(subqueries::MARKS);
+    marks.any(|mark| text.contains(mark)) || text.contains('\u{1}')
 }
 
 /// A column as the user would write it.
