@@ -2,6 +2,7 @@
 //! footers and from a sample of rows. Estimates only: no answer may depend on them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::DataType;
@@ -201,25 +202,23 @@ impl Sample {
     /// holds for the table; a chunk of one value says little of it. Else values that are all seen more than once are
     /// all there are, or the values are spread, and the number is sought from which so many drawings give so many.
     fn distinct(&self, column: usize, table_rows: f64) -> Option<f64> {
-        let mut seen: HashMap<u64, u32> = HashMap::new();
+        // Values are hashed already. Of each: how often it was seen, and in which chunk last.
+        let mut seen: HashMap<u64, (u32, usize), BuildHasherDefault<AsIs>> = HashMap::default();
         let (mut drawn, mut in_chunks) = (0usize, 0usize);
-        for chunk in &self.chunks {
+        for (number, chunk) in self.chunks.iter().enumerate() {
             let hashes = hashes(chunk.column(column))?;
             drawn += hashes.len();
-            let mut own: HashMap<u64, u32> = HashMap::new();
             for hash in hashes {
-                *own.entry(hash).or_default() += 1;
-            }
-            in_chunks += own.len();
-            for (hash, count) in own {
-                *seen.entry(hash).or_default() += count;
+                let (count, last) = seen.entry(hash).or_insert((0, usize::MAX));
+                in_chunks += usize::from(*last != number);
+                (*count, *last) = (*count + 1, number);
             }
         }
         let distinct = seen.len();
         if drawn == 0 {
             return Some(1.0);
         }
-        let once = seen.values().filter(|count| **count == 1).count();
+        let once = seen.values().filter(|(count, _)| *count == 1).count();
         let table_rows = table_rows.max(drawn as f64);
         let is_apart = distinct == in_chunks && self.chunks.len() > 1;
         let dense = table_rows * in_chunks as f64 / drawn as f64;
@@ -260,6 +259,26 @@ impl Sample {
             0 => Share::Below(0.5 / rows),
             _ => Share::Measured(passed as f64 / rows),
         })
+    }
+}
+
+/// A hash is its own hash.
+#[derive(Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
     }
 }
 

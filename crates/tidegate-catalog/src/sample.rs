@@ -19,6 +19,9 @@ use crate::table::{FilesTable, Reading};
 /// Rows of a sample, over all its places.
 const ROWS: usize = 16_384;
 
+/// A table of at most so many rows is read whole: often it is sorted by what is asked for.
+const WHOLE_ROWS: usize = 80_000;
+
 /// Places that are looked into, whatever the share that was asked for.
 const PLACES_MIN: usize = 2;
 const PLACES_MAX: usize = 8;
@@ -107,9 +110,12 @@ impl FilesTable {
             .filter_map(|(at, facts)| Some((at, facts.as_ref()?)))
             .flat_map(|(at, facts)| facts.row_groups.iter().map(move |group| (at, group.start)))
             .collect();
-        let chosen = spaced(groups.len(), percent);
         let rows = self.all_statistics().num_rows.get_value();
-        let all = chosen.len() == groups.len() && rows.is_some_and(|rows| *rows <= ROWS);
+        let all = groups.len() <= PLACES_MAX && rows.is_some_and(|rows| *rows <= WHOLE_ROWS);
+        let chosen = match all {
+            true => (0..groups.len()).collect(),
+            false => spaced(groups.len(), percent),
+        };
         let one = |place: usize| {
             let (at, start) = groups[place];
             let mut file = self.partitioned_file(at);

@@ -48,24 +48,22 @@ pub(super) fn annotate(plan: LogicalPlan, guesser: &Guesser<'_>) -> Result<(Logi
     let guess = guesser.combine(&plan, &guesses);
     if matches!(plan, LogicalPlan::Join(_)) {
         let noted = inputs.into_iter().zip(&guesses);
-        inputs = noted
-            .map(|(input, guess)| note(input, guess.rows))
-            .collect();
+        inputs = noted.map(|(input, guess)| note(input, guess)).collect();
     }
     let mut inputs = inputs.into_iter();
     let plan = plan.map_children(|input| Ok(Transformed::yes(inputs.next().unwrap_or(input))))?;
     let plan = match plan.data {
-        plan @ LogicalPlan::Join(_) => note(plan, guess.rows),
+        plan @ LogicalPlan::Join(_) => note(plan, &guess),
         plan => plan,
     };
     Ok((plan, guess))
 }
 
-fn note(input: LogicalPlan, rows: f64) -> LogicalPlan {
-    if is_noted(&input) {
+fn note(input: LogicalPlan, guess: &Guess) -> LogicalPlan {
+    if guess.is_blind || is_noted(&input) {
         return input;
     }
-    let rows = rows.clamp(0.0, 1e15) as usize;
+    let rows = guess.rows.clamp(0.0, 1e15) as usize;
     LogicalPlan::Extension(Extension {
         node: Arc::new(Estimated { input, rows }),
     })

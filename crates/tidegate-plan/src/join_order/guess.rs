@@ -17,6 +17,9 @@ use crate::evidence::{Evidence, own_rows, predicates};
 /// Of a table nothing is known of.
 const ROWS_UNKNOWN: f64 = 10_000.0;
 
+/// A guess of so many times the least share that a sample can show is no surprise where the sample shows nothing.
+const SEEN_IN_VAIN: f64 = 6.0;
+
 /// Rows that an unnested row becomes.
 const ROWS_UNNESTED: f64 = 4.0;
 
@@ -26,6 +29,8 @@ pub(super) struct Guess {
     pub(super) rows: f64,
     /// Rows if no keys had been put below an aggregate: what joins above reckon with, for they bring those keys again.
     pub(super) unreduced: f64,
+    /// Whether a table below has no number of rows: then this is no guess at all.
+    pub(super) is_blind: bool,
     /// Rows before filters: no combination of columns has more different values.
     pub(super) base: f64,
     domains: BTreeMap<Column, Domain>,
@@ -84,6 +89,7 @@ impl Guess {
                     (column.clone(), Domain { values, ..*domain })
                 }));
             over.base = over.base.max(guess.base);
+            over.is_blind |= guess.is_blind;
         }
         // All of the values that are left are met.
         over.rows = f64::INFINITY;
@@ -112,6 +118,7 @@ impl Guess {
         Self {
             rows,
             unreduced: rows,
+            is_blind: false,
             base: rows,
             domains: BTreeMap::new(),
         }
@@ -148,6 +155,21 @@ impl<'a> Guesser<'a> {
         Source { number, rows }
     }
 
+    /// Rows of all tables that a plan reads.
+    pub(super) fn rows_read(&self, plan: &LogicalPlan) -> f64 {
+        match plan {
+            LogicalPlan::TableScan(scan) => {
+                let known = self.evidence.of(scan).and_then(|known| known.rows());
+                known.unwrap_or(ROWS_UNKNOWN)
+            }
+            plan => plan
+                .inputs()
+                .into_iter()
+                .map(|input| self.rows_read(input))
+                .sum(),
+        }
+    }
+
     /// A guess about a plan and all below it.
     pub(super) fn guess(&self, plan: &LogicalPlan) -> Guess {
         let inputs: Vec<Guess> = plan
@@ -175,6 +197,7 @@ impl<'a> Guesser<'a> {
             (LogicalPlan::Union(union), inputs) => {
                 let rows = inputs.iter().map(|input| input.rows).sum();
                 let mut all = Guess::of_rows(rows);
+                all.is_blind = inputs.iter().any(|input| input.is_blind);
                 for (plan, input) in union.inputs.iter().zip(inputs) {
                     for (column, domain) in input.renamed(plan.schema(), &union.schema).domains {
                         let known = all.domains.entry(column).or_insert(domain);
@@ -209,6 +232,7 @@ impl<'a> Guesser<'a> {
             None => own_rows(scan),
         };
         let mut guess = Guess::of_rows(rows.unwrap_or(ROWS_UNKNOWN));
+        guess.is_blind = rows.is_none();
         let source = self.source(guess.base);
         let columns = scan.projected_schema.columns();
         guess.domains = columns
@@ -230,7 +254,13 @@ impl<'a> Guesser<'a> {
         let share = match share {
             Some(Share::Measured(share)) => share,
             // The rows that pass may lie together, away from the sample: not as few as it says.
-            Some(Share::Below(share)) => guessed().min((share * guessed()).sqrt()),
+            Some(Share::Below(share)) => {
+                let guessed = guessed();
+                match guessed <= SEEN_IN_VAIN * share {
+                    true => guessed,
+                    false => (share * guessed).sqrt(),
+                }
+            }
             None => guessed(),
         };
         guess.filtered(share)
@@ -251,6 +281,7 @@ impl<'a> Guesser<'a> {
         };
         let mut guess = Guess::of_rows(groups(input.rows));
         guess.unreduced = groups(input.unreduced);
+        guess.is_blind = input.is_blind && !keys.is_empty();
         guess.base = guess.unreduced;
         let source = self.source(guess.base);
         let columns = aggregate.schema.columns();
@@ -474,7 +505,7 @@ fn joined(join: &Join, left: &Guess, right: &Guess) -> Guess {
         }
         guess
     };
-    match join.join_type {
+    let guess = match join.join_type {
         JoinType::Inner => wide(inner()),
         JoinType::Left => wide(inner().max(left.rows)),
         JoinType::Right => wide(inner().max(right.rows)),
@@ -494,5 +525,9 @@ fn joined(join: &Join, left: &Guess, right: &Guess) -> Guess {
         }
         JoinType::LeftMark => left.clone(),
         JoinType::RightMark => right.clone(),
+    };
+    Guess {
+        is_blind: left.is_blind || right.is_blind,
+        ..guess
     }
 }

@@ -37,6 +37,7 @@ pub(crate) use modes::JoinModes;
 
 use crate::evidence::Evidence;
 use guess::{Guess, Guesser};
+use region::Region;
 use search::Search;
 
 /// The plan with its joins in the best order that was found, and the rows noted that are expected of them.
@@ -95,16 +96,21 @@ impl Ordering<'_> {
         let Some(mut region) = region::flatten(plan)? else {
             return Ok(None);
         };
-        reduce::reduce(&mut region, self.guesser)?;
+        let guess = |region: &Region, leaf: usize| {
+            let plan = region.with_conditions(leaf, &region.leaves[leaf].plan);
+            self.guesser.guess(&plan)
+        };
+        let leaves = 0..region.leaves.len();
+        let mut guesses: Vec<Guess> = leaves.map(|leaf| guess(&region, leaf)).collect();
+        if guesses.iter().any(|guess| guess.is_blind) {
+            return Ok(None);
+        }
+        for leaf in reduce::reduce(&mut region, &guesses, self.guesser)? {
+            guesses[leaf] = guess(&region, leaf);
+        }
         for leaf in &mut region.leaves {
             leaf.plan = self.visit(leaf.plan.clone())?;
         }
-        let guesses: Vec<Guess> = region
-            .leaves
-            .iter()
-            .enumerate()
-            .map(|(at, leaf)| self.guesser.guess(&region.with_conditions(at, &leaf.plan)))
-            .collect();
         let Some(tree) = Search::new(&region, &guesses).best() else {
             return Ok(None);
         };

@@ -12,13 +12,13 @@ use datafusion::logical_expr::{
     Aggregate, Expr, ExprSchemable, Join, LogicalPlan, Projection, SubqueryAlias,
 };
 
-use super::guess::Guesser;
+use super::guess::{Guess, Guesser};
 use super::region::{Region, Set};
 use super::search::members;
 
 /// A leaf is worth reading twice if it has less than this share of the keys, ...
 const KEYS_SHARE_MAX: f64 = 0.3;
-/// ... and if it comes from less than this share of the rows that are aggregated.
+/// ... and if it reads less than this share of the rows that are read for the aggregate.
 const ROWS_SHARE_MAX: f64 = 0.5;
 
 /// The name of the keys under the aggregate; no other column is called so.
@@ -36,18 +36,28 @@ pub(super) fn is_reducing(join: &Join) -> bool {
 /// A leaf and its key.
 type Member = (usize, Expr);
 
-/// Puts semi joins below the aggregates of a region where they leave few groups.
-pub(super) fn reduce(region: &mut Region, guesser: &Guesser<'_>) -> Result<()> {
+/// Puts semi joins below the aggregates of a region where they leave few groups, and says which leaves have one now.
+pub(super) fn reduce(
+    region: &mut Region,
+    guesses: &[Guess],
+    guesser: &Guesser<'_>,
+) -> Result<Vec<usize>> {
+    let mut changed = Vec::new();
     for leaf in 0..region.leaves.len() {
-        let Some(plan) = reduced(region, leaf, guesser)? else {
-            continue;
-        };
-        region.leaves[leaf].plan = plan;
+        if let Some(plan) = reduced(region, leaf, guesses, guesser)? {
+            region.leaves[leaf].plan = plan;
+            changed.push(leaf);
+        }
     }
-    Ok(())
+    Ok(changed)
 }
 
-fn reduced(region: &Region, leaf: usize, guesser: &Guesser<'_>) -> Result<Option<LogicalPlan>> {
+fn reduced(
+    region: &Region,
+    leaf: usize,
+    guesses: &[Guess],
+    guesser: &Guesser<'_>,
+) -> Result<Option<LogicalPlan>> {
     let plan = &region.leaves[leaf].plan;
     let mut best: Option<(f64, Found<'_>, Member)> = None;
     for (key, partners) in keys(region, leaf) {
@@ -55,14 +65,14 @@ fn reduced(region: &Region, leaf: usize, guesser: &Guesser<'_>) -> Result<Option
             continue;
         };
         let input = guesser.guess(&found.aggregate.input);
+        let read = guesser.rows_read(&found.aggregate.input);
         let group = &found.aggregate.group_expr[found.group];
         for (partner, expr) in partners {
             let source = &region.leaves[partner].plan;
             let same_type = group.get_type(found.aggregate.input.schema().as_ref())?
                 == expr.get_type(source.schema().as_ref())?;
-            let guess = guesser.guess(&region.with_conditions(partner, source));
-            let share = guess.distinct(&expr) / input.domain(group);
-            let is_small = guess.base < ROWS_SHARE_MAX * input.base;
+            let share = guesses[partner].distinct(&expr) / input.domain(group);
+            let is_small = guesser.rows_read(source) < ROWS_SHARE_MAX * read;
             let is_better = best.as_ref().is_none_or(|(known, ..)| share < *known);
             if same_type && is_small && share < KEYS_SHARE_MAX && is_better {
                 best = Some((share, found.clone(), (partner, expr)));
