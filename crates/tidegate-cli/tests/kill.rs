@@ -181,7 +181,7 @@ impl Stand {
     }
 
     fn start(&self, sql: &str) -> Child {
-        let mut command = self.shell.command();
+        let mut command = self.shell.interruptible();
         command
             .env("TMPDIR", self.shell.path("tmp"))
             .args(["--threads", "2", "-q", "-c", sql])

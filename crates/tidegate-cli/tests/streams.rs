@@ -142,7 +142,7 @@ fn signals_interrupt_a_query_and_take_away_what_it_wrote() {
         let shell = Shell::new();
         let args = ["-o", "out.csv", "-c", ENDLESS];
         let mut child = shell
-            .command()
+            .interruptible()
             .args(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -90,7 +90,17 @@ impl Shell {
 
     /// The program, ready to be given arguments.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(program());
+        self.prepared(Command::new(program()))
+    }
+
+    /// The same, heeding signals even where the tests run in the background of a shell, which has them ignored.
+    pub fn interruptible(&self) -> Command {
+        let mut command = Command::new("/usr/bin/env");
+        command.arg("--default-signal=INT,HUP").arg(program());
+        self.prepared(command)
+    }
+
+    fn prepared(&self, mut command: Command) -> Command {
         command
             .current_dir(self.directory.path())
             .env_clear()

@@ -159,7 +159,7 @@ pub(crate) fn forget(plan: Arc<dyn ExecutionPlan>) -> Result<(Arc<dyn ExecutionP
         .transform_up(|node| {
             Ok(match node.downcast_ref::<EstimatedExec>() {
                 Some(note) => {
-                    noted.rows.insert(Noted::place(&note.input), note.rows);
+                    noted.add(&note.input, note.rows);
                     Transformed::yes(Arc::clone(&note.input))
                 }
                 None => Transformed::no(node),
@@ -178,6 +178,14 @@ pub(crate) struct Noted {
 impl Noted {
     fn place(plan: &Arc<dyn ExecutionPlan>) -> usize {
         Arc::as_ptr(plan).cast::<()>() as usize
+    }
+
+    /// Notes the rows of an operator, and of those below it that projections pass on.
+    fn add(&mut self, plan: &Arc<dyn ExecutionPlan>, rows: usize) {
+        self.rows.entry(Self::place(plan)).or_insert(rows);
+        if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
+            self.add(projection.input(), rows);
+        }
     }
 
     pub(crate) fn rows(&self, plan: &Arc<dyn ExecutionPlan>) -> Option<usize> {

@@ -379,10 +379,21 @@ struct Tie {
 }
 
 impl Tie {
-    /// What the keys of both sides are drawn from.
-    fn domain(&self) -> f64 {
-        self.left.max(self.right).min(self.most).max(1.0)
+    /// What an equality of the keys divides by, see [`divisor`].
+    fn divisor(&self, left: &Guess, right: &Guess) -> f64 {
+        let (smaller, larger, rows) = match self.left <= self.right {
+            true => (self.left, self.right, right.unreduced),
+            false => (self.right, self.left, left.unreduced),
+        };
+        divisor(smaller, larger, rows).min(self.most).max(1.0)
     }
+}
+
+/// What an equality of two keys divides the pairs of rows by: the values of the side that has more. A side that has
+/// values which the other never has, as a calendar has days without sales, is asked for those that both have; so of
+/// the larger domain only what its rows still have counts, but no less than the smaller one.
+pub(super) fn divisor(smaller: f64, larger: f64, rows_of_larger: f64) -> f64 {
+    larger.min(rows_of_larger).max(smaller)
 }
 
 /// The keys of a join, those together that tie the same two sources.
@@ -433,7 +444,7 @@ pub(super) fn matched_share(
             false => UNKNOWN_KEY,
             true => {
                 let keys = drawn(tie.right.min(tie.most), right.unreduced);
-                (keys / tie.domain()).min(1.0)
+                (keys / tie.left.min(tie.most).max(1.0)).min(1.0)
             }
         })
         .collect();
@@ -476,7 +487,7 @@ fn joined(join: &Join, left: &Guess, right: &Guess) -> Guess {
     };
     let inner = || {
         let ties = ties(&join.on, left, right).into_iter();
-        let divisor: f64 = ties.map(|tie| tie.domain()).product();
+        let divisor: f64 = ties.map(|tie| tie.divisor(left, right)).product();
         let matched = left.unreduced * right.unreduced / divisor.max(1.0);
         let both = Guess::over([left, right].into_iter());
         let filters = filter.into_iter().flat_map(split_conjunction);

@@ -1,6 +1,6 @@
 //! The search for the cheapest order: dynamic programming over all bushy trees of few leaves, greedy beyond.
 
-use super::guess::{Guess, matched_share, unmatched_share};
+use super::guess::{Guess, divisor, matched_share, unmatched_share};
 use super::region::{Region, Set};
 use super::selectivity;
 
@@ -112,7 +112,7 @@ impl<'a> Search<'a> {
 
     /// Rows of the join of a set of leaves: the same whichever way it is made.
     ///
-    /// Each class divides by the domains of all its leaves but one: the one with most rows among those with about the
+    /// Each class divides by the domains of all its leaves but one, see [`divisor`]: the one with most rows among those with about the
     /// fewest values. Keys that a leaf shares with one other leaf are divided by together, for they have no more
     /// combinations than the smaller of the two has rows: so a table of pairs is joined.
     fn rows(&self, set: Set) -> f64 {
@@ -138,7 +138,8 @@ impl<'a> Search<'a> {
                 .max_by(|(a, _), (b, _)| self.guesses[*a].base.total_cmp(&self.guesses[*b].base))
                 .map(|(leaf, _)| *leaf);
             for (leaf, domain) in inside().filter(|(leaf, _)| Some(*leaf) != left_out) {
-                divisors.push((*leaf, number, *domain));
+                let divisor = divisor(fewest, *domain, self.guesses[*leaf].unreduced);
+                divisors.push((*leaf, number, divisor));
             }
         }
         for leaf in members(set) {
