@@ -82,6 +82,9 @@ impl TableEvidence {
     pub(crate) fn of(table: &FilesTable) -> Self {
         let statistics = table.all_statistics();
         let rows = statistics.num_rows.get_value().map(|rows| *rows as f64);
+        // Of compressed text not even the length of the lines is known.
+        let bytes = || table.files().iter().map(|file| file.meta.size).sum::<u64>();
+        let rows = rows.or_else(|| Some((bytes() / BYTES_A_ROW) as f64));
         let schema = table.table_schema();
         let columns = schema.fields().iter().zip(&statistics.column_statistics);
         let distinct = columns
@@ -155,6 +158,9 @@ fn whole(bound: &Precision<ScalarValue>) -> Option<i128> {
     })
 }
 
+/// What a row takes in a file of which nothing else is known.
+const BYTES_A_ROW: u64 = 32;
+
 /// So many rows for each value between the bounds, and every value is taken to occur.
 const DENSE_ROWS: f64 = 8.0;
 
@@ -180,15 +186,14 @@ impl Sample {
         Self { chunks, is_whole }
     }
 
-    pub(crate) fn chunks(&self) -> &[RecordBatch] {
-        &self.chunks
+    pub(crate) fn bytes(&self) -> usize {
+        self.chunks
+            .iter()
+            .map(RecordBatch::get_array_memory_size)
+            .sum()
     }
 
-    pub(crate) fn is_whole(&self) -> bool {
-        self.is_whole
-    }
-
-    pub(crate) fn schema(&self) -> Option<arrow::datatypes::SchemaRef> {
+    fn schema(&self) -> Option<arrow::datatypes::SchemaRef> {
         self.chunks.first().map(RecordBatch::schema)
     }
 

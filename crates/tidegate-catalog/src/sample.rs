@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
 use datafusion::catalog::Session;
 use datafusion::datasource::listing::{FileRange, PartitionedFile};
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
@@ -26,6 +25,10 @@ const WHOLE_ROWS: usize = 80_000;
 const PLACES_MIN: usize = 2;
 const PLACES_MAX: usize = 8;
 
+/// A sample has no more bytes than this, and a batch of rows above it; batches are small for the sake of long rows.
+const BYTES_MAX: usize = 16 << 20;
+const BATCH_ROWS: usize = 256;
+
 /// Text is read in pieces of so many bytes, from its start until there are rows enough.
 const TEXT_BYTES: u64 = 128 << 10;
 
@@ -36,6 +39,8 @@ pub struct SampleScan {
     pub plan: Arc<dyn ExecutionPlan>,
     /// These are all rows of the table.
     pub is_whole: bool,
+    /// A chunk is full when it has so many bytes: the rest of it is not read.
+    pub chunk_bytes_max: usize,
 }
 
 impl FilesTable {
@@ -87,16 +92,19 @@ impl FilesTable {
             false => (false, Some(ROWS.div_ceil(chunks.len()))),
         };
         let source = self.source(state, Some(TEXT_BYTES))?;
+        let chunk_bytes_max = BYTES_MAX / chunks.len();
         let groups = chunks.into_iter().map(|file| FileGroup::new(vec![file]));
         let config = FileScanConfigBuilder::new(self.store_url.clone(), source)
             .with_file_groups(groups.collect())
             .with_projection_indices(Some(places))?
             .with_limit(limit)
+            .with_batch_size(Some(BATCH_ROWS))
             .with_expr_adapter(Some(Arc::new(NamesAdapterFactory)))
             .build();
         Ok(Some(SampleScan {
             plan: DataSourceExec::from_data_source(config),
             is_whole,
+            chunk_bytes_max,
         }))
     }
 
@@ -139,37 +147,27 @@ impl FilesTable {
     }
 }
 
-/// Columns of samples that were read, by table at one state; the oldest are forgotten first.
+/// Samples that were read, by table at one state and the columns asked for; the oldest are forgotten first. What is
+/// known of a query does not depend on the queries before it.
 #[derive(Debug)]
 pub struct SampleCache {
     bytes_max: usize,
     kept: Mutex<Kept>,
 }
 
-/// The table at one state, the share that was looked into, the column.
-type Key = (String, usize, String);
+/// The table at one state, the share that was looked into, the columns.
+type Key = (String, usize, Vec<String>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    columns: HashMap<Key, Column>,
+    samples: HashMap<Key, Sample>,
     order: VecDeque<Key>,
     bytes: usize,
 }
 
-/// The values of a column in each chunk.
-#[derive(Debug, Clone)]
-struct Column {
-    chunks: Vec<ArrayRef>,
-    is_whole: bool,
-}
-
-impl Column {
-    fn bytes(&self) -> usize {
-        self.chunks
-            .iter()
-            .map(|chunk| chunk.get_array_memory_size())
-            .sum()
-    }
+fn key(table: &FilesTable, percent: usize, columns: &BTreeSet<String>) -> Key {
+    let columns = columns.iter().cloned().collect();
+    (table.snapshot().id.clone(), percent, columns)
 }
 
 impl SampleCache {
@@ -181,75 +179,37 @@ impl SampleCache {
         }
     }
 
-    /// Which of `columns` are not known.
-    pub fn missing(
-        &self,
-        table: &FilesTable,
-        percent: usize,
-        columns: &BTreeSet<String>,
-    ) -> BTreeSet<String> {
-        let id = &table.snapshot().id;
-        let kept = self.kept.lock();
-        let is_missing = |column: &&String| {
-            !kept
-                .columns
-                .contains_key(&(id.clone(), percent, (*column).clone()))
-        };
-        columns.iter().filter(is_missing).cloned().collect()
-    }
-
-    /// The sample of `columns`, if all of them are known.
+    /// The sample of `columns`, if it is known.
     pub fn get(
         &self,
         table: &FilesTable,
         percent: usize,
         columns: &BTreeSet<String>,
     ) -> Option<Sample> {
-        let id = &table.snapshot().id;
-        let kept = self.kept.lock();
-        let known = columns.iter().map(|name| {
-            let column = kept.columns.get(&(id.clone(), percent, name.clone()))?;
-            Some((name, column))
-        });
-        let known = known.collect::<Option<Vec<_>>>()?;
-        let (_, first) = known.first()?;
-        let chunks = (0..first.chunks.len()).map(|chunk| {
-            let columns = known
-                .iter()
-                .map(|(name, column)| Some((*name, Arc::clone(column.chunks.get(chunk)?))));
-            RecordBatch::try_from_iter(columns.collect::<Option<Vec<_>>>()?).ok()
-        });
-        Some(Sample::new(chunks.collect::<Option<_>>()?, first.is_whole))
+        let key = key(table, percent, columns);
+        self.kept.lock().samples.get(&key).cloned()
     }
 
-    /// Remembers a sample.
-    pub fn put(&self, table: &FilesTable, percent: usize, sample: &Sample) {
-        let Some(schema) = sample.schema() else {
-            return;
-        };
-        let id = &table.snapshot().id;
+    /// Remembers a sample of `columns`.
+    pub fn put(
+        &self,
+        table: &FilesTable,
+        percent: usize,
+        columns: &BTreeSet<String>,
+        sample: &Sample,
+    ) {
+        let key = key(table, percent, columns);
         let mut kept = self.kept.lock();
-        for (at, field) in schema.fields().iter().enumerate() {
-            let key = (id.clone(), percent, field.name().clone());
-            let chunks = sample
-                .chunks()
-                .iter()
-                .map(|chunk| Arc::clone(chunk.column(at)));
-            let column = Column {
-                chunks: chunks.collect(),
-                is_whole: sample.is_whole(),
-            };
-            kept.bytes += column.bytes();
-            match kept.columns.insert(key.clone(), column) {
-                Some(old) => kept.bytes -= old.bytes(),
-                None => kept.order.push_back(key),
-            }
+        kept.bytes += sample.bytes();
+        match kept.samples.insert(key.clone(), sample.clone()) {
+            Some(old) => kept.bytes -= old.bytes(),
+            None => kept.order.push_back(key),
         }
         while kept.bytes > self.bytes_max {
             let Some(oldest) = kept.order.pop_front() else {
                 break;
             };
-            if let Some(gone) = kept.columns.remove(&oldest) {
+            if let Some(gone) = kept.samples.remove(&oldest) {
                 kept.bytes -= gone.bytes();
             }
         }

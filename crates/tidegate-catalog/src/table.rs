@@ -176,6 +176,18 @@ impl FilesTable {
         self.schema.table_schema()
     }
 
+    /// Whether rows that cannot be read are left out, and counted.
+    pub fn may_leave_rows_out(&self) -> bool {
+        match &self.reading {
+            Reading::Parquet(_) => false,
+            Reading::Records { format, .. } => match format {
+                source::Format::Csv { dialect, .. } => dialect.on_error == csv::OnError::Skip,
+                source::Format::Json(options) => options.on_error == csv::OnError::Skip,
+                source::Format::Arrow | source::Format::Avro => false,
+            },
+        }
+    }
+
     /// The files with their partition values, in the order they are read.
     pub(crate) fn partitioned_file(&self, at: usize) -> PartitionedFile {
         let mut file = PartitionedFile::new_from_meta(self.files[at].meta.clone());

@@ -42,6 +42,11 @@ impl Evidence {
     }
 }
 
+/// Whether a scan gives all rows of its files, and no row is left out for what it holds.
+pub(crate) fn reads_every_row(scan: &TableScan) -> bool {
+    table(scan).is_some_and(|table| !table.may_leave_rows_out())
+}
+
 /// Rows of a table that is not one of files, as it says itself.
 pub(crate) fn own_rows(scan: &TableScan) -> Option<f64> {
     let source = scan.source.downcast_ref::<DefaultTableSource>()?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
 use datafusion::execution::SessionState;
 use datafusion::physical_plan::ExecutionPlanProperties;
@@ -40,17 +40,13 @@ impl Gatherer<'_> {
     }
 
     async fn sample(&self, table: &FilesTable, columns: &BTreeSet<String>) -> Option<Sample> {
-        let missing = self.samples.missing(table, self.percent, columns);
-        if missing.is_empty() {
-            return self.samples.get(table, self.percent, columns);
+        if let Some(known) = self.samples.get(table, self.percent, columns) {
+            return Some(known);
         }
-        let scan = table.sample(self.state, &missing, self.percent).ok()??;
+        let scan = table.sample(self.state, columns, self.percent).ok()??;
         let read = read(scan, self.state, self.pool).await?;
-        self.samples.put(table, self.percent, &read);
-        match missing == *columns {
-            true => Some(read),
-            false => self.samples.get(table, self.percent, columns),
-        }
+        self.samples.put(table, self.percent, columns, &read);
+        Some(read)
     }
 }
 
@@ -60,14 +56,34 @@ async fn read(scan: SampleScan, state: &SessionState, pool: &CpuPool) -> Option<
     let chunks = (0..partitions).map(|partition| {
         let (plan, context) = (Arc::clone(&scan.plan), state.task_ctx());
         pool.run(async move {
-            let rows = plan.execute(partition, context).ok()?;
-            let batches: Vec<RecordBatch> = rows.try_collect().await.ok()?;
-            concat_batches(&plan.schema(), &batches).ok()
+            let mut rows = plan.execute(partition, context).ok()?;
+            let (mut batches, mut bytes) = (Vec::<RecordBatch>::new(), 0);
+            while bytes < scan.chunk_bytes_max
+                && let Some(batch) = rows.try_next().await.ok()?
+            {
+                // Batches of text share buffers: what their rows take is what counts.
+                bytes += batch
+                    .columns()
+                    .iter()
+                    .map(|column| slice_bytes(column))
+                    .sum::<usize>();
+                batches.push(batch);
+            }
+            let is_full = bytes >= scan.chunk_bytes_max;
+            Some((concat_batches(&plan.schema(), &batches).ok()?, is_full))
         })
     });
     let chunks = join_all(chunks).await.into_iter();
     let chunks = chunks
         .map(|chunk| chunk.ok()?)
         .collect::<Option<Vec<_>>>()?;
-    Some(Sample::new(chunks, scan.is_whole))
+    let is_whole = scan.is_whole && chunks.iter().all(|(_, is_full)| !is_full);
+    let chunks = chunks.into_iter().map(|(chunk, _)| chunk);
+    Some(Sample::new(chunks.collect(), is_whole))
+}
+
+fn slice_bytes(column: &ArrayRef) -> usize {
+    let data = column.to_data();
+    data.get_slice_memory_size()
+        .unwrap_or_else(|_| column.get_array_memory_size())
 }

@@ -338,7 +338,7 @@ static DEFINITIONS: &[SettingDef] = &[
         |s| s.reject_limit.to_string(), |s, v| { s.reject_limit = parse::number(v, 0, 100_000_000)?; Ok(()) }),
     setting!("sample_cache", "a size such as 32MiB", "Memory for samples of rows that are kept between queries.", false, false,
         |s| format_bytes(s.sample_cache), |s, v| { s.sample_cache = parse_bytes(v)?; Ok(()) }),
-    setting!("sampling_budget", "a percentage from 0 to 100, 0 for none", "Row groups or files that are looked into before a join is planned, of those of its tables; at most 8 each.", false, true,
+    setting!("sampling_budget", "a percentage from 0 to 100, 0 for none", "Row groups or files that are looked into before a join is planned, of those of its tables; at least 2 and at most 8 each, small tables whole.", false, true,
         |s| s.sampling_budget.to_string(), |s, v| { s.sampling_budget = parse::number(v, 0, 100)?; Ok(()) }),
     setting!("sql_bytes", "a size such as 16MiB", "The longest SQL text that is accepted.", false, true,
         |s| format_bytes(s.sql_bytes), |s, v| { s.sql_bytes = parse_bytes(v)?; Ok(()) }),

@@ -144,6 +144,39 @@ async fn joins_are_ordered_by_evidence() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What is read below an aggregate is read once more where it stands, and must be the same rows both times.
+#[tokio::test]
+async fn an_aggregate_is_reduced_only_by_what_can_be_read_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let session = session(directory.path()).await;
+    std::fs::write(directory.path().join("few.csv"), "k,v\n1,9\n2,x\n3,9\n").unwrap();
+    let averages = "(SELECT good, avg(amount) AS m FROM facts GROUP BY good) x";
+    let windowed = "(SELECT good, row_number() OVER (ORDER BY random()) AS r FROM goods) g";
+    let sql = format!(
+        "SELECT count(*) AS n FROM {averages} JOIN {windowed} ON x.good = g.good WHERE g.r <= 20"
+    );
+    assert!(rows(&session, &sql).await.contains("| 20 |"));
+    let first = "(SELECT any_value(good) AS good FROM goods GROUP BY good % 10) g";
+    let sql = format!("SELECT count(*) AS n FROM {averages} JOIN {first} ON x.good = g.good");
+    assert!(rows(&session, &sql).await.contains("| 10 |"));
+    let skipping = "read_csv('few.csv', on_error = 'skip', types = {'v': 'BIGINT'}) b";
+    let sql = format!("SELECT count(*) AS n FROM {averages} JOIN {skipping} ON x.good = b.k");
+    assert!(rows(&session, &sql).await.contains("| 2 |"));
+    let rejected = rows(&session, "SELECT count(*) AS n FROM reject_rows").await;
+    assert!(rejected.contains("| 1 |"), "{rejected}");
+}
+
+#[tokio::test]
+async fn a_key_over_several_tables_is_hashed() {
+    let directory = tempfile::tempdir().unwrap();
+    let session = session(directory.path()).await;
+    let sql = "SELECT count(*) AS n FROM facts a JOIN goods g ON a.good = g.good \
+               JOIN facts f ON g.kind + a.id = f.id WHERE a.id < 20000";
+    let plan = session.sql(sql).await.unwrap().explain().to_owned();
+    assert!(!plan.contains("row by row"), "{plan}");
+    assert!(rows(&session, sql).await.contains("| 19999 |"));
+}
+
 #[tokio::test]
 async fn the_same_files_give_the_same_plan() {
     let directory = tempfile::tempdir().unwrap();

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{JoinConstraint, JoinType, NullEquality};
 use datafusion::error::Result;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, Filter, Join, LogicalPlan, Projection};
 
-use super::region::{Decides, Region, Set};
+use super::region::{Decides, Region, Residual, Set, holds_a_subquery};
 use super::search::Tree;
 
 /// The plan of a region in the order of `tree`, with the columns of `original`.
@@ -18,8 +17,8 @@ pub(super) fn plan(region: &Region, tree: &Tree, original: &LogicalPlan) -> Resu
         residuals: region.residuals.clone(),
     };
     let (plan, _) = builder.tree(tree)?;
-    let left: Vec<Expr> = builder.residuals.drain(..).map(|(_, expr)| expr).collect();
-    let plan = filtered(plan, left)?;
+    let left = builder.residuals.into_iter();
+    let plan = filtered(plan, left.map(|one| one.condition).collect())?;
     if plan.schema() == original.schema() {
         return Ok(plan);
     }
@@ -33,7 +32,7 @@ pub(super) fn plan(region: &Region, tree: &Tree, original: &LogicalPlan) -> Resu
 struct Builder<'a> {
     region: &'a Region,
     /// Conditions that are not in the plan yet.
-    residuals: Vec<(Set, Expr)>,
+    residuals: Vec<Residual>,
 }
 
 impl Builder<'_> {
@@ -50,7 +49,7 @@ impl Builder<'_> {
     /// A leaf with the conditions on it alone, and the equalities that follow for its own columns.
     fn leaf(&mut self, leaf: usize) -> Result<(LogicalPlan, Set)> {
         let set = 1 << leaf;
-        let mut conditions = self.applicable(set);
+        let mut conditions = conditions(self.applicable(set));
         for class in &self.region.classes {
             let own: Vec<&Expr> = class
                 .members
@@ -97,7 +96,7 @@ impl Builder<'_> {
                 join_type,
             )?;
             // What becomes applicable here speaks of the kept side only.
-            let conditions = self.applicable(set);
+            let conditions = conditions(self.applicable(set));
             return Ok((filtered(plan, conditions)?, set));
         }
         let mut on = Vec::new();
@@ -112,7 +111,13 @@ impl Builder<'_> {
                 on.push((left, right));
             }
         }
-        let conditions = self.applicable(set);
+        let mut conditions = Vec::new();
+        for residual in self.applicable(set) {
+            match residual.keys(left.1, right.1) {
+                Some(keys) => on.push(keys),
+                None => conditions.push(residual.condition),
+            }
+        }
         let (above, within): (Vec<Expr>, Vec<Expr>) =
             conditions.into_iter().partition(holds_a_subquery);
         let plan = joined(left.0, right.0, on, conjunction(within), JoinType::Inner)?;
@@ -120,28 +125,18 @@ impl Builder<'_> {
     }
 
     /// Takes out the conditions that speak of leaves in `set` only.
-    fn applicable(&mut self, set: Set) -> Vec<Expr> {
+    fn applicable(&mut self, set: Set) -> Vec<Residual> {
         let all = std::mem::take(&mut self.residuals);
         let (now, later): (Vec<_>, Vec<_>) = all
             .into_iter()
-            .partition(|(over, _)| *over != 0 && over & set == *over);
+            .partition(|one| one.over != 0 && one.over & set == one.over);
         self.residuals = later;
-        now.into_iter().map(|(_, expr)| expr).collect()
+        now
     }
 }
 
-/// The planner takes subqueries in filters, not in joins.
-fn holds_a_subquery(expr: &Expr) -> bool {
-    expr.exists(|node| {
-        Ok(matches!(
-            node,
-            Expr::ScalarSubquery(_)
-                | Expr::Exists(_)
-                | Expr::InSubquery(_)
-                | Expr::SetComparison(_)
-        ))
-    })
-    .unwrap_or(true)
+fn conditions(residuals: Vec<Residual>) -> Vec<Expr> {
+    residuals.into_iter().map(|one| one.condition).collect()
 }
 
 fn joined(

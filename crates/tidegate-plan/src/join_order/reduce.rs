@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Column, JoinConstraint, JoinType, NullEquality};
 use datafusion::error::Result;
 use datafusion::logical_expr::{
@@ -69,6 +70,9 @@ fn reduced(
         let group = &found.aggregate.group_expr[found.group];
         for (partner, expr) in partners {
             let source = &region.leaves[partner].plan;
+            if !can_be_read_twice(source)? {
+                continue;
+            }
             let same_type = group.get_type(found.aggregate.input.schema().as_ref())?
                 == expr.get_type(source.schema().as_ref())?;
             let share = guesses[partner].distinct(&expr) / input.domain(group);
@@ -84,6 +88,30 @@ fn reduced(
     };
     let source = region.with_conditions(partner, &region.leaves[partner].plan);
     rebuild(plan, &found, source, expr).map(Some)
+}
+
+/// Whether a plan gives the same rows whenever it runs, and nothing else: it is read here and where it stands. A limit,
+/// a window or an aggregate may choose other rows the next time; what a reader leaves out would be counted twice.
+fn can_be_read_twice(plan: &LogicalPlan) -> Result<bool> {
+    let mut can = true;
+    plan.apply_with_subqueries(|node| {
+        let is_simple = match node {
+            LogicalPlan::TableScan(scan) => {
+                scan.fetch.is_none() && crate::evidence::reads_every_row(scan)
+            }
+            LogicalPlan::Filter(_)
+            | LogicalPlan::Projection(_)
+            | LogicalPlan::SubqueryAlias(_)
+            | LogicalPlan::Join(_) => true,
+            _ => false,
+        };
+        can &= is_simple && !node.expressions().iter().any(Expr::is_volatile);
+        Ok(match can {
+            true => TreeNodeRecursion::Continue,
+            false => TreeNodeRecursion::Stop,
+        })
+    })?;
+    Ok(can)
 }
 
 /// The keys of a leaf, each with the members of other leaves that equal it in every row that stays.

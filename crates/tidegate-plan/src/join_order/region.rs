@@ -11,7 +11,8 @@
 
 use std::collections::HashMap;
 
-use datafusion::common::{Column, JoinType, NullEquality};
+use datafusion::common::tree_node::TreeNode;
+use datafusion::common::{Column, DFSchema, JoinType, NullEquality};
 use datafusion::error::Result;
 use datafusion::logical_expr::utils::{can_hash, split_conjunction_owned};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Join, LogicalPlan, Operator};
@@ -53,7 +54,34 @@ pub(super) struct Region {
     pub(super) leaves: Vec<Leaf>,
     pub(super) classes: Vec<Class>,
     /// Conditions on several leaves, or none.
-    pub(super) residuals: Vec<(Set, Expr)>,
+    pub(super) residuals: Vec<Residual>,
+}
+
+/// A condition that is no equality of two leaves.
+#[derive(Debug, Clone)]
+pub(super) struct Residual {
+    pub(super) over: Set,
+    pub(super) condition: Expr,
+    /// The sides of an equality, each over several leaves and none in common: the key of a hash join that has the one
+    /// side left and the other right.
+    pub(super) sides: Option<((Set, Expr), (Set, Expr))>,
+}
+
+impl Residual {
+    /// The keys of a join of two sets, left first.
+    pub(super) fn keys(&self, left: Set, right: Set) -> Option<(Expr, Expr)> {
+        let ((one, first), (other, second)) = self.sides.as_ref()?;
+        let within = |set: &Set, of: Set| *set & of == *set;
+        match () {
+            () if within(one, left) && within(other, right) => {
+                Some((first.clone(), second.clone()))
+            }
+            () if within(one, right) && within(other, left) => {
+                Some((second.clone(), first.clone()))
+            }
+            () => None,
+        }
+    }
 }
 
 /// Whether a plan is the top of a region with a join in it.
@@ -89,6 +117,20 @@ fn can_be_moved(join: &Join) -> bool {
         && !join.null_aware
         && join.null_equality == NullEquality::NullEqualsNothing
         && is_stable()
+}
+
+/// The planner takes subqueries in filters, not in joins.
+pub(super) fn holds_a_subquery(expr: &Expr) -> bool {
+    expr.exists(|node| {
+        Ok(matches!(
+            node,
+            Expr::ScalarSubquery(_)
+                | Expr::Exists(_)
+                | Expr::InSubquery(_)
+                | Expr::SetComparison(_)
+        ))
+    })
+    .unwrap_or(true)
 }
 
 /// The region that begins at `plan`. None if it cannot be taken apart: its columns would not be told apart.
@@ -230,9 +272,17 @@ impl Flat {
             let Some(set) = owners(&condition, None) else {
                 return Ok(None);
             };
-            match region.equality(&condition, |expr| owners(expr, None)) {
+            let is_key = !holds_a_subquery(&condition);
+            let equal = is_key.then(|| region.equality(&condition, |expr| owners(expr, None)));
+            match equal.flatten() {
                 Some((left, right)) => region.unite(left, right),
-                None => region.residuals.push((set, condition)),
+                None => region.residuals.push(Residual {
+                    over: set,
+                    sides: is_key
+                        .then(|| region.sides(&condition, |expr| owners(expr, None)))
+                        .flatten(),
+                    condition,
+                }),
             }
         }
         Ok(Some(region))
@@ -267,6 +317,35 @@ impl Region {
         (left.0 != right.0 && same && can_hash(&data_type(&left)?)).then_some((left, right))
     }
 
+    /// The sides of an equality of expressions over several leaves.
+    fn sides(
+        &self,
+        condition: &Expr,
+        owners: impl Fn(&Expr) -> Option<Set>,
+    ) -> Option<((Set, Expr), (Set, Expr))> {
+        let Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: Operator::Eq,
+            right,
+        }) = condition
+        else {
+            return None;
+        };
+        let (one, other) = (owners(left)?, owners(right)?);
+        let mut schema = DFSchema::empty();
+        for leaf in self.leaves.iter().filter(|leaf| leaf.decides.is_none()) {
+            schema.merge(leaf.plan.schema());
+        }
+        let (first, second) = (left.get_type(&schema).ok()?, right.get_type(&schema).ok()?);
+        let apart = one != 0 && other != 0 && one & other == 0;
+        (apart && first == second && can_hash(&first)).then(|| {
+            (
+                (one, left.as_ref().clone()),
+                (other, right.as_ref().clone()),
+            )
+        })
+    }
+
     /// Puts two equal expressions, and all that equals either, into one class.
     fn unite(&mut self, left: (usize, Expr), right: (usize, Expr)) {
         let mut united = Class::default();
@@ -285,8 +364,8 @@ impl Region {
 
     /// The plan of a leaf with the conditions that speak of it alone.
     pub(super) fn with_conditions(&self, leaf: usize, plan: &LogicalPlan) -> LogicalPlan {
-        let own = self.residuals.iter().filter(|(set, _)| *set == 1 << leaf);
-        let own = own.map(|(_, condition)| condition.clone()).collect();
+        let own = self.residuals.iter().filter(|one| one.over == 1 << leaf);
+        let own = own.map(|one| one.condition.clone()).collect();
         super::build::filtered(plan.clone(), own).unwrap_or_else(|_| plan.clone())
     }
 }

@@ -10,6 +10,12 @@ const EXHAUSTIVE_MAX: usize = 12;
 /// A hash table of more rows than this leaves the caches.
 const BUILD_ROWS_CHEAP: f64 = 1_500_000.0;
 
+/// No condition is taken to leave less.
+const SHARE_MIN: f64 = 1e-6;
+
+/// The logarithm of more rows than any plan has.
+const ROWS_LN_MAX: f64 = 200.0;
+
 /// An order of joins.
 #[derive(Debug, Clone)]
 pub(super) enum Tree {
@@ -63,11 +69,11 @@ impl<'a> Search<'a> {
                 true => unmatched_share,
                 false => matched_share,
             };
-            share(&decides.on, decides.filter.as_ref(), owner, guess).max(1e-6)
+            share(&decides.on, decides.filter.as_ref(), owner, guess).max(SHARE_MIN)
         });
-        let residuals = region.residuals.iter().map(|(set, expr)| {
-            let all = Guess::over(members(*set).map(|leaf| &guesses[leaf]));
-            (*set, selectivity::share(expr, &all))
+        let residuals = region.residuals.iter().map(|one| {
+            let all = Guess::over(members(one.over).map(|leaf| &guesses[leaf]));
+            (one.over, selectivity::share(&one.condition, &all))
         });
         let is_inner = |at: &usize| region.leaves[*at].decides.is_none();
         let inner = (0..count)
@@ -119,12 +125,13 @@ impl<'a> Search<'a> {
         if set.count_ones() == 1 {
             return self.guesses[set.trailing_zeros() as usize].rows;
         }
-        let mut rows = 1.0;
+        // A sum of logarithms: the product of many tables is no number.
+        let mut rows = 0.0f64;
         let mut divisors: Vec<(usize, usize, f64)> = Vec::new();
         for leaf in members(set) {
-            rows *= match self.owners(leaf) {
-                None => self.guesses[leaf].unreduced,
-                Some(_) => self.shares[leaf],
+            rows += match self.owners(leaf) {
+                None => self.guesses[leaf].unreduced.ln(),
+                Some(_) => self.shares[leaf].ln(),
             };
         }
         for (number, class) in self.classes.iter().enumerate() {
@@ -144,14 +151,14 @@ impl<'a> Search<'a> {
         }
         for leaf in members(set) {
             let own: Vec<_> = divisors.iter().filter(|(of, ..)| *of == leaf).collect();
-            rows /= self.divisor(leaf, set, &own);
+            rows -= self.divisor(leaf, set, &own).ln();
         }
         for (over, share) in &self.residuals {
             if over & set == *over && *over != 0 {
-                rows *= share;
+                rows += share.max(SHARE_MIN).ln();
             }
         }
-        rows.max(1.0)
+        rows.clamp(0.0, ROWS_LN_MAX).exp()
     }
 
     /// What the keys of one leaf divide by; each key with its class and its domain.
@@ -194,9 +201,13 @@ impl<'a> Search<'a> {
     }
 
     fn is_linked(&self, left: Set, right: Set) -> bool {
+        let has_key = || {
+            let mut residuals = self.region.residuals.iter();
+            residuals.any(|one| one.keys(left, right).is_some())
+        };
         self.is_joined(left)
             && self.is_joined(right)
-            && members(left).any(|leaf| self.linked[leaf] & right != 0)
+            && (members(left).any(|leaf| self.linked[leaf] & right != 0) || has_key())
     }
 
     /// Whether a set gives rows: a leaf that decides does not, alone.
