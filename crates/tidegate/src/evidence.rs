@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use datafusion::execution::SessionState;
 use datafusion::physical_plan::ExecutionPlanProperties;
@@ -82,8 +82,36 @@ async fn read(scan: SampleScan, state: &SessionState, pool: &CpuPool) -> Option<
     Some(Sample::new(chunks.collect(), is_whole))
 }
 
+/// What the values of a column take; a view counts as the text it shows, which may lie in a buffer that others share.
 fn slice_bytes(column: &ArrayRef) -> usize {
+    let shown = |views: &[u128]| -> usize {
+        let lengths = views
+            .iter()
+            .map(|view| (view & u128::from(u32::MAX)) as usize);
+        lengths.sum::<usize>() + size_of_val(views)
+    };
+    if let Some(text) = column.as_string_view_opt() {
+        return shown(text.views());
+    }
+    if let Some(bytes) = column.as_binary_view_opt() {
+        return shown(bytes.views());
+    }
     let data = column.to_data();
     data.get_slice_memory_size()
         .unwrap_or_else(|_| column.get_array_memory_size())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use arrow::array::StringViewArray;
+
+    use super::*;
+
+    #[test]
+    fn a_view_counts_as_its_text() {
+        let text = "x".repeat(1000);
+        let column: ArrayRef = Arc::new(StringViewArray::from(vec![text.as_str(), "short"]));
+        assert_eq!(slice_bytes(&column.slice(0, 1)), 1016);
+    }
 }
