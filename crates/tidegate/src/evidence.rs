@@ -62,11 +62,7 @@ async fn read(scan: SampleScan, state: &SessionState, pool: &CpuPool) -> Option<
                 && let Some(batch) = rows.try_next().await.ok()?
             {
                 // Batches of text share buffers: what their rows take is what counts.
-                bytes += batch
-                    .columns()
-                    .iter()
-                    .map(|column| slice_bytes(column))
-                    .sum::<usize>();
+                bytes += batch.columns().iter().map(slice_bytes).sum::<usize>();
                 batches.push(batch);
             }
             let is_full = bytes >= scan.chunk_bytes_max;

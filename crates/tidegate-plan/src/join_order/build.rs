@@ -7,7 +7,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, Filter, Join, LogicalPlan, Projection};
 
-use super::region::{Decides, Region, Residual, Set, holds_a_subquery};
+use super::region::{Class, Decides, Region, Residual, Set, holds_a_subquery};
 use super::search::Tree;
 
 /// The plan of a region in the order of `tree`, with the columns of `original`.
@@ -99,18 +99,7 @@ impl Builder<'_> {
             let conditions = conditions(self.applicable(set));
             return Ok((filtered(plan, conditions)?, set));
         }
-        let mut on = Vec::new();
-        for class in &self.region.classes {
-            let member = |set: Set| {
-                let mut members = class.members.iter();
-                members
-                    .find(|(leaf, _)| set & 1 << leaf != 0)
-                    .map(|(_, expr)| expr.clone())
-            };
-            if let (Some(left), Some(right)) = (member(left.1), member(right.1)) {
-                on.push((left, right));
-            }
-        }
+        let mut on = self.keys(left.1, right.1);
         let mut conditions = Vec::new();
         for residual in self.applicable(set) {
             match residual.keys(left.1, right.1) {
@@ -122,6 +111,43 @@ impl Builder<'_> {
             conditions.into_iter().partition(holds_a_subquery);
         let plan = joined(left.0, right.0, on, conjunction(within), JoinType::Inner)?;
         Ok((filtered(plan, above)?, set))
+    }
+
+    /// One equality for each class that both sides know. Of several members those of the leaf are taken that has most
+    /// keys: keys of one table are known to belong together.
+    fn keys(&self, left: Set, right: Set) -> Vec<(Expr, Expr)> {
+        let of = |class: &Class, set: Set| -> Vec<(usize, Expr)> {
+            let members = class.members.iter();
+            members
+                .filter(|(leaf, _)| set & 1 << leaf != 0)
+                .cloned()
+                .collect()
+        };
+        let classes = self.region.classes.iter();
+        let shared: Vec<_> = classes
+            .map(|class| (of(class, left), of(class, right)))
+            .filter(|(left, right)| !left.is_empty() && !right.is_empty())
+            .collect();
+        let keys_of = |leaf: usize| {
+            let has = |members: &[(usize, Expr)]| members.iter().any(|(of, _)| *of == leaf);
+            shared
+                .iter()
+                .filter(|(left, right)| has(left) || has(right))
+                .count()
+        };
+        let chosen = |members: &[(usize, Expr)]| {
+            let mut best: Option<&(usize, Expr)> = None;
+            for member in members {
+                if best.is_none_or(|best| keys_of(member.0) > keys_of(best.0)) {
+                    best = Some(member);
+                }
+            }
+            best.map(|(_, expr)| expr.clone())
+        };
+        shared
+            .iter()
+            .filter_map(|(left, right)| Some((chosen(left)?, chosen(right)?)))
+            .collect()
     }
 
     /// Takes out the conditions that speak of leaves in `set` only.
