@@ -73,9 +73,12 @@ impl Terminal {
         let (near, far) = pair();
         let (rows, columns) = start.size;
         set_size(&near, rows, columns);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        // Where the tests run in the background of a shell signals are ignored, and the program would be told so.
+        let mut command = Command::new("/usr/bin/env");
+        let program = ["--default-signal=INT,HUP", env!("CARGO_BIN_EXE_tidegate")];
         let stdio = |file: &File| Stdio::from(file.try_clone().expect("a descriptor is free"));
         command
+            .args(program)
             .args(&start.arguments)
             .current_dir(directory)
             .env_clear()
