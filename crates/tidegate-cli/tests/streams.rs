@@ -214,6 +214,8 @@ fn a_signal_ends_at_once_what_waits_for_input_or_output() {
                 .unwrap();
             // The thread that waits for signals stands before it asks for them.
             wait_until(|| has_thread(&child, thread) && catches(&child, signal));
+            // It waits as soon as it is ready; a signal before that has it end in its own time.
+            std::thread::sleep(Duration::from_millis(100));
             let started = Instant::now();
             assert_eq!(
                 shell.script(&format!("kill -{signal} {}", child.id())).code,
