@@ -268,20 +268,26 @@ impl Flat {
             let plan = plan.clone();
             region.leaves.push(Leaf { plan, decides });
         }
+        let mut columns = DFSchema::empty();
+        for (plan, _) in self.leaves.iter().filter(|(_, asked)| asked.is_none()) {
+            columns.merge(plan.schema());
+        }
         for condition in self.conditions {
-            let Some(set) = owners(&condition, None) else {
+            let Some(over) = owners(&condition, None) else {
                 return Ok(None);
             };
-            let is_key = !holds_a_subquery(&condition);
-            let equal = is_key.then(|| region.equality(&condition, |expr| owners(expr, None)));
-            match equal.flatten() {
-                Some((left, right)) => region.unite(left, right),
-                None => region.residuals.push(Residual {
-                    over: set,
-                    sides: is_key
-                        .then(|| region.sides(&condition, |expr| owners(expr, None)))
-                        .flatten(),
+            let leaf = |set: Set| set.trailing_zeros() as usize;
+            let sides = sides(&condition, &columns, |expr| owners(expr, None));
+            match sides {
+                Some(((one, left), (other, right)))
+                    if one.count_ones() == 1 && other.count_ones() == 1 =>
+                {
+                    region.unite((leaf(one), left), (leaf(other), right));
+                }
+                sides => region.residuals.push(Residual {
+                    over,
                     condition,
+                    sides,
                 }),
             }
         }
@@ -289,63 +295,33 @@ impl Flat {
     }
 }
 
+/// The sides of an equality that can be the key of a hash join, each with its leaves, which the other has none of.
+fn sides(
+    condition: &Expr,
+    columns: &DFSchema,
+    owners: impl Fn(&Expr) -> Option<Set>,
+) -> Option<((Set, Expr), (Set, Expr))> {
+    let Expr::BinaryExpr(BinaryExpr {
+        left,
+        op: Operator::Eq,
+        right,
+    }) = condition
+    else {
+        return None;
+    };
+    let (one, other) = (owners(left)?, owners(right)?);
+    let (first, second) = (left.get_type(columns).ok()?, right.get_type(columns).ok()?);
+    let are_apart = one != 0 && other != 0 && one & other == 0;
+    let is_key = are_apart && first == second && can_hash(&first) && !holds_a_subquery(condition);
+    is_key.then(|| {
+        (
+            (one, left.as_ref().clone()),
+            (other, right.as_ref().clone()),
+        )
+    })
+}
+
 impl Region {
-    /// The sides of an equality that can be the key of a hash join, each with its leaf.
-    fn equality(
-        &self,
-        condition: &Expr,
-        owners: impl Fn(&Expr) -> Option<Set>,
-    ) -> Option<((usize, Expr), (usize, Expr))> {
-        let Expr::BinaryExpr(BinaryExpr {
-            left,
-            op: Operator::Eq,
-            right,
-        }) = condition
-        else {
-            return None;
-        };
-        let side = |expr: &Expr| {
-            let set = owners(expr)?;
-            (set.count_ones() == 1).then(|| (set.trailing_zeros() as usize, expr.clone()))
-        };
-        let (left, right) = (side(left)?, side(right)?);
-        let data_type = |(leaf, expr): &(usize, Expr)| {
-            let schema = self.leaves[*leaf].plan.schema();
-            expr.get_type(schema.as_ref()).ok()
-        };
-        let same = data_type(&left)? == data_type(&right)?;
-        (left.0 != right.0 && same && can_hash(&data_type(&left)?)).then_some((left, right))
-    }
-
-    /// The sides of an equality of expressions over several leaves.
-    fn sides(
-        &self,
-        condition: &Expr,
-        owners: impl Fn(&Expr) -> Option<Set>,
-    ) -> Option<((Set, Expr), (Set, Expr))> {
-        let Expr::BinaryExpr(BinaryExpr {
-            left,
-            op: Operator::Eq,
-            right,
-        }) = condition
-        else {
-            return None;
-        };
-        let (one, other) = (owners(left)?, owners(right)?);
-        let mut schema = DFSchema::empty();
-        for leaf in self.leaves.iter().filter(|leaf| leaf.decides.is_none()) {
-            schema.merge(leaf.plan.schema());
-        }
-        let (first, second) = (left.get_type(&schema).ok()?, right.get_type(&schema).ok()?);
-        let apart = one != 0 && other != 0 && one & other == 0;
-        (apart && first == second && can_hash(&first)).then(|| {
-            (
-                (one, left.as_ref().clone()),
-                (other, right.as_ref().clone()),
-            )
-        })
-    }
-
     /// Puts two equal expressions, and all that equals either, into one class.
     fn unite(&mut self, left: (usize, Expr), right: (usize, Expr)) {
         let mut united = Class::default();
