@@ -59,6 +59,7 @@ pub enum Share {
 pub struct TableEvidence {
     rows: Option<f64>,
     distinct: BTreeMap<String, f64>,
+    bounds: BTreeMap<String, (f64, f64)>,
     shares: BTreeMap<String, Share>,
 }
 
@@ -71,6 +72,11 @@ impl TableEvidence {
     /// How many different values a column has, NULL left out.
     pub fn distinct(&self, column: &str) -> Option<f64> {
         self.distinct.get(column).copied()
+    }
+
+    /// The least and the greatest number of a column.
+    pub fn bounds(&self, column: &str) -> Option<(f64, f64)> {
+        self.bounds.get(column).copied()
     }
 
     /// The share of the rows for which all conditions hold.
@@ -89,9 +95,20 @@ impl TableEvidence {
         let columns = schema.fields().iter().zip(&statistics.column_statistics);
         let distinct = columns
             .filter_map(|(field, column)| Some((field.name().clone(), dense(column, rows?)?)));
+        let distinct = distinct.collect();
+        let columns = schema.fields().iter().zip(&statistics.column_statistics);
+        let bounds = columns.filter_map(|(field, column)| {
+            let numeric = field.data_type().is_numeric();
+            let bounds = (number(&column.min_value), number(&column.max_value));
+            Some((
+                numeric.then(|| field.name().clone())?,
+                (bounds.0?, bounds.1?),
+            ))
+        });
         Self {
             rows,
-            distinct: distinct.collect(),
+            distinct,
+            bounds: bounds.collect(),
             shares: BTreeMap::new(),
         }
     }
@@ -142,6 +159,13 @@ impl TableEvidence {
 fn range(column: &ColumnStatistics) -> Option<f64> {
     let (least, most) = (whole(&column.min_value)?, whole(&column.max_value)?);
     Some((most as f64 - least as f64 + 1.0).max(1.0))
+}
+
+fn number(bound: &Precision<ScalarValue>) -> Option<f64> {
+    match bound.get_value()?.cast_to(&DataType::Float64).ok()? {
+        ScalarValue::Float64(value) => value,
+        _ => None,
+    }
 }
 
 fn whole(bound: &Precision<ScalarValue>) -> Option<i128> {

@@ -136,7 +136,7 @@ fn drawn(domain: f64, rows: f64) -> f64 {
 /// Guesses about plans.
 #[derive(Debug)]
 pub(super) struct Guesser<'a> {
-    evidence: &'a Evidence,
+    pub(super) evidence: &'a Evidence,
     /// Numbers the sources of columns.
     sources: Cell<u32>,
 }
@@ -320,9 +320,10 @@ impl<'a> Guesser<'a> {
         if let LogicalPlan::TableScan(scan) = filter.input.as_ref() {
             return self.scan(scan, conjuncts);
         }
-        let shares = conjuncts
-            .into_iter()
-            .map(|expr| selectivity::share(expr, input));
+        let shares = conjuncts.into_iter().map(|expr| {
+            let of_groups = self.having(expr, &filter.input);
+            of_groups.unwrap_or_else(|| selectivity::share(expr, input))
+        });
         let share = shares.product();
         input.clone().filtered(share)
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! optimized plan ─▶ regions ─▶ search ─▶ plan in a new order ─▶ filters and columns pushed down
-//!   region.rs: what may be reordered        guess.rs, selectivity.rs: how many rows
+//!   region.rs: what may be reordered        guess.rs, selectivity.rs, having.rs: how many rows
 //!   search.rs: dynamic programming, greedy  build.rs: back to a plan
 //!   reduce.rs: aggregates read only the groups that are joined
 //!   estimated.rs, modes.rs: which side is built, and whether both sides are divided by a hash
@@ -16,6 +16,7 @@
 mod build;
 mod estimated;
 mod guess;
+mod having;
 mod modes;
 mod reduce;
 mod region;
