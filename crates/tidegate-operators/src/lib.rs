@@ -7,6 +7,7 @@
 mod avro;
 pub mod codec;
 pub mod csv;
+pub mod floats;
 pub mod input;
 pub mod interval_text;
 mod ipc;

@@ -10,6 +10,7 @@ mod average;
 mod decimal_average;
 mod divide;
 mod extremes;
+mod float_result;
 mod function;
 mod groups;
 mod interval;

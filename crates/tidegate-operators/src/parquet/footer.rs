@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parquet::file::metadata::{FooterTail, ParquetMetaData, ParquetMetaDataReader};
 
+use super::bounds;
 use super::cache::{FooterCache, Key};
 use super::thrift;
 use crate::input::{Error, InputFile, Place};
@@ -82,7 +83,7 @@ fn footer_length(tail: &[u8], body: u64) -> Result<u64, String> {
 
 fn decode(bytes: &[u8], limits: &ScanLimits) -> Result<ParquetMetaData, String> {
     thrift::check(bytes, limits.unpacked_bytes_max)?;
-    let decode = || ParquetMetaDataReader::decode_metadata(bytes);
+    let decode = || ParquetMetaDataReader::decode_metadata(bytes).and_then(bounds::trusted);
     match catch(decode) {
         Some(decoded) => decoded.map_err(|error| first_line(&error)),
         None => Err("decoding it failed".to_owned()),

@@ -1,4 +1,4 @@
-//! A Parquet scan whose failures name the file, and whose panics are failures.
+//! A Parquet scan whose failures name the file, whose panics are failures and whose floats have one NaN.
 //!
 //! DataFusion's decoder says what is wrong but not in which file, and damaged data can make it
 //! panic. This stands between the scan and its consumers, put there when a plan is attached.
@@ -30,6 +30,7 @@ use futures::Stream;
 use parquet::errors::ParquetError;
 
 use super::reader::Reading;
+use crate::floats::rows_with_one_nan;
 use crate::input::{Error, Place};
 use crate::source::first_line;
 use crate::unwinding::catch;
@@ -261,7 +262,7 @@ impl Stream for GuardedStream {
                     Poll::Ready(_) => self.given += 1,
                     Poll::Pending => self.given = 0,
                 }
-                polled
+                polled.map_ok(rows_with_one_nan)
             }
             None => {
                 self.inner = None;

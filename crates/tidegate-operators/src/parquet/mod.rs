@@ -3,6 +3,7 @@
 //! DataFusion decodes. It reads through [`PinnedReaderFactory`], which checks every file against its
 //! pin, every footer against its size and every page against its checksum, and keeps footers for the next query.
 
+mod bounds;
 mod cache;
 mod footer;
 mod guard;

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 use datafusion::error::Result;
 
 use super::RecordSource;
-
+use crate::floats::rows_with_one_nan;
 use crate::input::{Error, Place};
 
 /// True if every value of type `from` is exactly a value of type `to`.
@@ -164,11 +164,9 @@ impl Adapter {
             )
             .collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        Ok(RecordBatch::try_new_with_options(
-            Arc::clone(&self.schema),
-            columns,
-            &options,
-        )?)
+        let adapted =
+            RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
+        Ok(rows_with_one_nan(adapted))
     }
 }
 

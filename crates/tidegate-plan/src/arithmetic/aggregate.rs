@@ -20,6 +20,7 @@ use datafusion::logical_expr::{
     ReversedUDAF, SetMonotonicity, Signature, StatisticsArgs,
 };
 
+use super::float_result::{float_result, float_results};
 use super::groups::{CheckedGroups, IntegerGroups, Wide, check_precision, sum_out_of_range};
 
 /// The checked `sum`, under DataFusion's name and with its types.
@@ -29,7 +30,7 @@ pub fn checked_sum() -> Arc<AggregateUDF> {
     Arc::clone(&SUM)
 }
 
-/// DataFusion's `sum` with accumulators that check; sums of floats stay DataFusion's.
+/// DataFusion's `sum` with accumulators that check; sums of floats stay DataFusion's, but for one NaN.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct CheckedSum {
     inner: Arc<AggregateUDF>,
@@ -70,7 +71,7 @@ impl AggregateUDFImpl for CheckedSum {
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         match (args.return_type(), args.is_distinct) {
-            (DataType::Float64, _) => self.inner.accumulator(args),
+            (DataType::Float64, _) => Ok(float_result(self.inner.accumulator(args)?)),
             (DataType::Int64, false) => Ok(Box::new(IntegerSum::<Int64Type>::default())),
             (DataType::UInt64, false) => Ok(Box::new(IntegerSum::<UInt64Type>::default())),
             (DataType::Int64, true) => Ok(Box::new(DistinctIntegerSum::<Int64Type>::default())),
@@ -88,7 +89,9 @@ impl AggregateUDFImpl for CheckedSum {
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         match (args.return_type(), args.is_distinct) {
-            (DataType::Float64, _) => self.inner.create_sliding_accumulator(args),
+            (DataType::Float64, _) => {
+                Ok(float_result(self.inner.create_sliding_accumulator(args)?))
+            }
             (DataType::Int64 | DataType::UInt64, _) | (_, false) => self.accumulator(args),
             (_, true) => not_impl_err!("sum(distinct) over a sliding window frame of this type"),
         }
@@ -121,7 +124,7 @@ impl AggregateUDFImpl for CheckedSum {
             };
         }
         match args.return_type() {
-            DataType::Float64 => self.inner.create_groups_accumulator(args),
+            DataType::Float64 => Ok(float_results(self.inner.create_groups_accumulator(args)?)),
             DataType::Int64 => Ok(Box::new(IntegerGroups::<Int64Type>::new())),
             DataType::UInt64 => Ok(Box::new(IntegerGroups::<UInt64Type>::new())),
             data_type => exact!(data_type, groups),

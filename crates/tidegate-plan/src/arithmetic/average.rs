@@ -17,6 +17,7 @@ use datafusion::logical_expr::{
 };
 
 use super::decimal_average;
+use super::float_result::{float_result, float_results};
 
 /// The `avg` that cannot wrap, under DataFusion's name.
 pub fn checked_avg() -> Arc<AggregateUDF> {
@@ -72,7 +73,10 @@ impl AggregateUDFImpl for CheckedAvg {
                 data_type,
             }));
         }
-        self.inner.accumulator(args)
+        match args.return_type().is_floating() {
+            true => Ok(float_result(self.inner.accumulator(args)?)),
+            false => self.inner.accumulator(args),
+        }
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
@@ -80,7 +84,10 @@ impl AggregateUDFImpl for CheckedAvg {
         if ours || args.return_type().is_decimal() {
             return self.accumulator(args);
         }
-        self.inner.create_sliding_accumulator(args)
+        match args.return_type().is_floating() {
+            true => Ok(float_result(self.inner.create_sliding_accumulator(args)?)),
+            false => self.inner.create_sliding_accumulator(args),
+        }
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
@@ -117,6 +124,9 @@ impl AggregateUDFImpl for CheckedAvg {
     ) -> Result<Box<dyn GroupsAccumulator>> {
         match args.expr_fields[0].data_type() {
             values if values.is_decimal() => decimal_average::groups_accumulator(values),
+            _ if args.return_type().is_floating() => {
+                Ok(float_results(self.inner.create_groups_accumulator(args)?))
+            }
             _ => self.inner.create_groups_accumulator(args),
         }
     }

@@ -2,16 +2,15 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, PrimitiveArray};
-use arrow::datatypes::{
-    DataType, Float16Type, Float32Type, Float64Type, IntervalMonthDayNano,
-    IntervalMonthDayNanoType, IntervalUnit,
-};
+use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array};
+use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit};
 use datafusion::common::{exec_err, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+
+use tidegate_operators::floats::{one_nan, one_zero};
 
 use super::over_array;
 
@@ -20,24 +19,31 @@ use super::over_array;
 pub(crate) enum Comparable {
     /// A float with one NaN: processors give `0 / 0` a sign, by which arrow puts it below all numbers.
     OneNan,
+    /// A float with one NaN and one zero, to sort by: arrow puts `-0.0` before `0.0`.
+    FloatKey,
     /// The length of an interval, in nanoseconds: a month is 30 days, a day 24 hours, as in PostgreSQL. Arrow compares
     /// months, then days, then the rest.
     IntervalLength,
 }
 
 impl Comparable {
-    pub(crate) const ALL: [Comparable; 2] = [Comparable::OneNan, Comparable::IntervalLength];
+    pub(crate) const ALL: [Comparable; 3] = [
+        Comparable::OneNan,
+        Comparable::FloatKey,
+        Comparable::IntervalLength,
+    ];
 
     /// The name of the function, in serialized plans too: never change one.
     fn name(self) -> &'static str {
         match self {
             Comparable::OneNan => "one_nan",
+            Comparable::FloatKey => "float_key",
             Comparable::IntervalLength => "interval_length",
         }
     }
 
     pub(crate) fn function(self) -> Arc<ScalarUDF> {
-        static ALL: LazyLock<[Arc<ScalarUDF>; 2]> = LazyLock::new(|| {
+        static ALL: LazyLock<[Arc<ScalarUDF>; 3]> = LazyLock::new(|| {
             Comparable::ALL.map(|kind| Arc::new(ScalarUDF::new_from_impl(ToComparable::new(kind))))
         });
         Arc::clone(&ALL[self as usize])
@@ -99,7 +105,9 @@ impl ScalarUDFImpl for ToComparable {
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         match (self.kind, types) {
-            (Comparable::OneNan, [float]) if float.is_floating() => Ok(float.clone()),
+            (Comparable::OneNan | Comparable::FloatKey, [float]) if float.is_floating() => {
+                Ok(float.clone())
+            }
             (
                 Comparable::IntervalLength,
                 [DataType::Interval(IntervalUnit::MonthDayNano) | DataType::Null],
@@ -132,20 +140,9 @@ fn is_column(expr: &Expr) -> bool {
 
 impl ToComparable {
     fn array(&self, array: &ArrayRef) -> Result<ArrayRef> {
-        macro_rules! one_nan {
-            ($kind:ty) => {{
-                let nan = <$kind as arrow::datatypes::ArrowPrimitiveType>::Native::NAN;
-                let one = |value: <$kind as arrow::datatypes::ArrowPrimitiveType>::Native| {
-                    if value.is_nan() { nan } else { value }
-                };
-                let values: PrimitiveArray<$kind> = array.as_primitive::<$kind>().unary(one);
-                Arc::new(values) as ArrayRef
-            }};
-        }
         Ok(match (self.kind, array.data_type()) {
-            (Comparable::OneNan, DataType::Float16) => one_nan!(Float16Type),
-            (Comparable::OneNan, DataType::Float32) => one_nan!(Float32Type),
-            (Comparable::OneNan, DataType::Float64) => one_nan!(Float64Type),
+            (Comparable::OneNan, float) if float.is_floating() => one_nan(array),
+            (Comparable::FloatKey, float) if float.is_floating() => one_zero(&one_nan(array)),
             (Comparable::IntervalLength, DataType::Interval(IntervalUnit::MonthDayNano)) => {
                 let lengths: Decimal128Array = array
                     .as_primitive::<IntervalMonthDayNanoType>()

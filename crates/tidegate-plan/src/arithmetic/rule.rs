@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchema, config::ConfigOptions};
+use datafusion::common::{DFSchema, ScalarValue, config::ConfigOptions};
 use datafusion::error::Result;
 use datafusion::functions_aggregate::average::Avg;
 use datafusion::functions_aggregate::min_max::{Max, Min};
 use datafusion::functions_aggregate::sum::Sum;
-use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast, WindowFunction};
+use datafusion::logical_expr::expr::{Case, Cast, InList, ScalarFunction, TryCast, WindowFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     AggregateUDF, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, ScalarUDF,
-    WindowFunctionDefinition,
+    WindowFunctionDefinition, lit, when,
 };
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{AnalyzerRule, OptimizerConfig, OptimizerRule};
@@ -23,7 +23,8 @@ use super::average::checked_avg;
 use super::extremes::{Extreme, greatest, least};
 use super::function::{Operation, functions};
 use super::linear;
-use super::ordered::{Comparable, ToComparable};
+use super::ordered::Comparable::{self, FloatKey, OneNan};
+use super::ordered::ToComparable;
 use crate::rules::expressions::rewrite_expressions;
 
 /// Turns `+ - *`, `/` of decimals and unary minus over integers and decimals into checked functions, and DataFusion's
@@ -113,34 +114,40 @@ impl CheckedArithmetic {
             }
             Expr::Negative(mut argument) if argument.get_type(schema)?.is_floating() => {
                 without_one_nan(&mut argument);
-                Transformed::yes(Comparable::OneNan.of(Expr::Negative(argument)))
+                Transformed::yes(OneNan.of(Expr::Negative(argument)))
             }
             Expr::Cast(Cast { expr: ref text, .. })
             | Expr::TryCast(TryCast { expr: ref text, .. })
                 if text.get_type(schema)?.is_string() && expr.get_type(schema)?.is_floating() =>
             {
-                Transformed::yes(Comparable::OneNan.of(expr))
+                Transformed::yes(OneNan.of(expr))
             }
             Expr::AggregateFunction(mut aggregate) => {
                 let checked = checked_in_place_of(&aggregate.func);
                 let mut changed = checked.is_some();
                 aggregate.func = checked.unwrap_or(aggregate.func);
-                if aggregate.func.inner().is::<Extreme>() || aggregate.params.distinct {
-                    changed |= compare_with_one_nan(&mut aggregate.params.args, schema)?;
+                if aggregate.params.distinct {
+                    changed |= compare_by(FloatKey, &mut aggregate.params.args, schema)?;
+                } else if aggregate.func.inner().is::<Extreme>() {
+                    changed |= compare_by(OneNan, &mut aggregate.params.args, schema)?;
                 }
                 let order = aggregate.params.order_by.iter_mut();
-                changed |= compare_with_one_nan(order.map(|key| &mut key.expr), schema)?;
+                changed |= compare_by(FloatKey, order.map(|key| &mut key.expr), schema)?;
                 Transformed::new_transformed(Expr::AggregateFunction(aggregate), changed)
             }
             Expr::WindowFunction(window) => checked_window(window, schema)?,
+            Expr::InList(list) => with_both_zeros(list),
+            Expr::Case(case) if case.expr.is_some() => searched(case, schema)?,
+            Expr::ScalarFunction(call) if call.name() == "nullif" => nullif(call, schema)?,
             Expr::ScalarFunction(mut call) if is_one_nan(&call) => {
                 let twice = call.args.first_mut().is_some_and(without_one_nan);
                 Transformed::new_transformed(Expr::ScalarFunction(call), twice)
             }
+            Expr::ScalarFunction(ref call) if is_comparable(call) => Transformed::no(expr),
             Expr::ScalarFunction(ref call)
                 if !NEVER_NAN.contains(&call.name()) && expr.get_type(schema)?.is_floating() =>
             {
-                Transformed::yes(Comparable::OneNan.of(expr))
+                Transformed::yes(OneNan.of(expr))
             }
             other => Transformed::no(other),
         })
@@ -184,7 +191,7 @@ fn one_nan(mut binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr
     let right_inside = without_one_nan(&mut binary.right);
     let binary = Expr::BinaryExpr(binary);
     Ok(match binary.get_type(schema)?.is_floating() {
-        true => Transformed::yes(Comparable::OneNan.of(binary)),
+        true => Transformed::yes(OneNan.of(binary)),
         false => Transformed::new_transformed(binary, left_inside || right_inside),
     })
 }
@@ -206,19 +213,27 @@ fn without_one_nan(expr: &mut Expr) -> bool {
 
 fn is_one_nan(call: &ScalarFunction) -> bool {
     let function = call.func.inner().downcast_ref::<ToComparable>();
-    function.is_some_and(|function| function.kind() == Comparable::OneNan)
+    function.is_some_and(|function| function.kind() == OneNan)
 }
 
-/// A NaN that a file holds may have a sign, and its statistics leave it out: such columns are read for what they hold.
-fn compare_with_one_nan<'a>(
+fn is_comparable(call: &ScalarFunction) -> bool {
+    call.func.inner().is::<ToComparable>()
+}
+
+/// Floats as they are compared: a NaN that an embedding program hands in may have a sign.
+fn compare_by<'a>(
+    kind: Comparable,
     exprs: impl IntoIterator<Item = &'a mut Expr>,
     schema: &DFSchema,
 ) -> Result<bool> {
     let mut changed = false;
     for expr in exprs {
-        let done = matches!(expr, Expr::ScalarFunction(call) if is_one_nan(call));
+        if kind == FloatKey {
+            without_one_nan(expr);
+        }
+        let done = matches!(expr, Expr::ScalarFunction(call) if is_comparable(call));
         if !done && expr.get_type(schema)?.is_floating() {
-            *expr = Comparable::OneNan.of(std::mem::take(expr));
+            *expr = kind.of(std::mem::take(expr));
             changed = true;
         }
     }
@@ -230,7 +245,7 @@ fn keys_with_one_nan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     match plan {
         LogicalPlan::Sort(mut sort) => {
             let keys = sort.expr.iter_mut().map(|key| &mut key.expr);
-            let changed = compare_with_one_nan(keys, sort.input.schema())?;
+            let changed = compare_by(FloatKey, keys, sort.input.schema())?;
             Ok(Transformed::new_transformed(
                 LogicalPlan::Sort(sort),
                 changed,
@@ -241,7 +256,8 @@ fn keys_with_one_nan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             for key in &mut aggregate.group_expr {
                 let name = NamePreserver::new_for_projection().save(key);
                 let mut value = std::mem::take(key).unalias();
-                changed |= compare_with_one_nan([&mut value], aggregate.input.schema())?;
+                // Groups know that both zeros are one, and show the first of them.
+                changed |= compare_by(OneNan, [&mut value], aggregate.input.schema())?;
                 *key = name.restore(value);
             }
             let plan = LogicalPlan::Aggregate(aggregate);
@@ -266,14 +282,61 @@ fn checked_window(mut window: Box<WindowFunction>, schema: &DFSchema) -> Result<
     if let WindowFunctionDefinition::AggregateUDF(func) = &window.fun
         && func.inner().is::<Extreme>()
     {
-        changed |= compare_with_one_nan(&mut params.args, schema)?;
+        changed |= compare_by(OneNan, &mut params.args, schema)?;
     }
     let order = params.order_by.iter_mut().map(|key| &mut key.expr);
-    changed |= compare_with_one_nan(order.chain(&mut params.partition_by), schema)?;
+    changed |= compare_by(FloatKey, order.chain(&mut params.partition_by), schema)?;
     Ok(Transformed::new_transformed(
         Expr::WindowFunction(window),
         changed,
     ))
+}
+
+/// A list is looked up by the bits of its values: one with a zero gets the other zero too.
+fn with_both_zeros(mut list: InList) -> Transformed<Expr> {
+    let zeros = |value: &ScalarValue| match value {
+        ScalarValue::Float32(Some(zero)) if *zero == 0.0 => Some([0f32, -0f32].map(lit)),
+        ScalarValue::Float64(Some(zero)) if *zero == 0.0 => Some([0f64, -0f64].map(lit)),
+        _ => None,
+    };
+    let found = list.list.iter().find_map(|item| match item {
+        Expr::Literal(value, _) => zeros(value),
+        _ => None,
+    });
+    let missing: Vec<Expr> = found.into_iter().flatten().collect();
+    let missing = missing.into_iter().filter(|zero| !list.list.contains(zero));
+    let missing: Vec<Expr> = missing.collect();
+    let changed = !missing.is_empty();
+    list.list.extend(missing);
+    Transformed::new_transformed(Expr::InList(list), changed)
+}
+
+/// `CASE f WHEN v` of floats as `CASE WHEN f = v`: the first one compares bits.
+fn searched(mut case: Case, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let base = match case.expr.take() {
+        Some(base) if base.get_type(schema)?.is_floating() && !base.is_volatile() => base,
+        base => {
+            case.expr = base;
+            return Ok(Transformed::no(Expr::Case(case)));
+        }
+    };
+    for (when, _) in &mut case.when_then_expr {
+        let value = std::mem::take(when.as_mut());
+        **when = base.as_ref().clone().eq(value);
+    }
+    Ok(Transformed::yes(Expr::Case(case)))
+}
+
+/// `nullif(a, b)` of floats as `CASE WHEN a = b THEN NULL ELSE a END`, for the same reason.
+fn nullif(call: ScalarFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    match call.args.as_slice() {
+        [a, b] if a.get_type(schema)?.is_floating() && b.get_type(schema)?.is_floating() => {
+            let null = ScalarValue::try_from(&a.get_type(schema)?)?;
+            let case = when(a.clone().eq(b.clone()), lit(null)).otherwise(a.clone())?;
+            Ok(Transformed::yes(case))
+        }
+        _ => Ok(Transformed::no(Expr::ScalarFunction(call))),
+    }
 }
 
 /// Whether the result of these types may leave its type. Coercion has made integers equal on both sides.
