@@ -4,9 +4,14 @@
     compare.py answers --tidegate BIN --data DIR --queries DIR
         Every row in order and every value against DuckDB 1.5.5 (oracle environment). Exact; a relative
         tolerance of 1e-5 only where DuckDB itself returns a double.
-    compare.py time --tidegate BIN --data DIR --queries DIR --peers PYTHON [--plain BIN] [--runs 3] [--only 1,6]
-        Wall time of a fresh process (Tidegate, plain DataFusion) and of connect + query in a fresh process
-        (DuckDB, import excluded), in turn; rows of Tidegate are checked against DuckDB's in the same run.
+    compare.py time --tidegate BIN --data DIR --queries DIR --peers PYTHON [--plain BIN] [--all] [--runs 3] [--only 1,6]
+        Wall time of a fresh process (Tidegate, plain DataFusion) and of connect + query in a fresh process (DuckDB;
+        with --all also Polars, DataFusion's Python package and chDB; imports excluded), in turn. Rows of Tidegate are
+        checked against DuckDB's in the same run, of the other peers only their number is.
+        Prints a table in Markdown: medians, in brackets Tidegate's time as a ratio of the peer's. An engine that fails
+        or takes longer than --limit has `-` there, its reason is on stderr, and a peer's total is beside Tidegate's
+        total over the same queries. Exits with 1 if Tidegate fails or a row of it is wrong; a query that DuckDB does
+        not answer is not checked.
 
 DIR holds one file per table (NAME.parquet or NAME.csv) or one directory per table.
 """
@@ -21,44 +26,40 @@ import subprocess
 import sys
 import time
 
-PEER = r"""
-import json, sys, time, pathlib
-import duckdb
-data, query = sys.argv[1], open(sys.argv[2]).read()
-start = time.perf_counter()
-db = duckdb.connect()
-db.execute("SET enable_progress_bar = false")
-for path in sorted(pathlib.Path(data).iterdir()):
-    first = next(path.iterdir()) if path.is_dir() else path
-    reader = "read_csv" if first.suffix == ".csv" else "read_parquet"
-    source = f"{path}/*" if path.is_dir() else str(path)
-    db.execute(f"CREATE VIEW {path.stem} AS SELECT * FROM {reader}('{source}')")
-relation = db.sql(query)
-rows = relation.fetchall() if relation else []
-took = time.perf_counter() - start
-types = [str(t) for t in relation.types] if relation else []
-json.dump({"seconds": took, "types": types, "rows": [[None if v is None else str(v) for v in row] for row in rows]}, sys.stdout)
-"""
+PEERS = {"DuckDB": "duckdb", "Polars": "polars", "DataFusion in Python": "datafusion", "chDB": "chdb"}
+STARTING = 15  # seconds a peer may take besides its limit: to start Python, import, and print
 
 
-def peer(python, data, query):
-    done = subprocess.run([python, "-c", PEER, data, query], capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"duckdb failed on {query}: {done.stderr[-400:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
-
-
-def tidegate(binary, data, query, timeout=600):
+def run(command, limit):
+    """Seconds of a fresh process, what it printed, and why it failed if it did."""
     start = time.perf_counter()
-    command = [binary, str(data), "--no-rc", "-q", "-F", "csv", "-f", str(query)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
     except subprocess.TimeoutExpired:
-        return timeout, None, f"stopped after {timeout} s"
+        return limit, None, f"stopped after {limit:g} s"
     took = time.perf_counter() - start
     if done.returncode:
-        return took, None, done.stderr.strip()[-300:]
-    return took, parse_csv(done.stdout), ""
+        return took, None, " ".join(done.stderr.split())[-300:] or f"exit code {done.returncode}"
+    return took, done.stdout, None
+
+
+def tidegate(binary, data, query, limit=600):
+    took, text, error = run([binary, data, "--no-rc", "-q", "-F", "csv", "-f", query], limit)
+    return took, None if error else parse_csv(text), error
+
+
+def peer(python, engine, data, query, limit=600):
+    took, text, error = run([python, pathlib.Path(__file__).with_name("peers.py"), engine, data, query], limit + STARTING)
+    if error:
+        return took, None, error
+    answer = json.loads(text.splitlines()[-1])
+    took = answer["seconds"]
+    return took, answer, f"took {took:.1f} s" if took > limit else None
+
+
+def plain(binary, data, query, limit):
+    took, text, error = run([binary, data, query], limit)
+    return took, None if error else {"count": int(text)}, error
 
 
 def parse_csv(text):
@@ -138,8 +139,10 @@ def answers(args):
     total = 0
     for query in selected(args):
         total += 1
-        _, rows, error = tidegate(args.tidegate, args.data, query)
-        problem = error if rows is None else difference(rows, peer(args.oracle, args.data, str(query)))
+        _, rows, problem = tidegate(args.tidegate, args.data, query)
+        if not problem:
+            _, theirs, problem = peer(args.oracle, "duckdb", args.data, query)
+        problem = problem or difference(rows, theirs)
         if problem:
             wrong += 1
             print(f"{query.stem}: {problem}", flush=True)
@@ -147,45 +150,79 @@ def answers(args):
     sys.exit(wrong > 0)
 
 
-def plain(binary, data, query):
-    start = time.perf_counter()
-    done = subprocess.run([binary, data, query], capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"plain failed on {query}: {done.stderr[-400:]}")
-    return time.perf_counter() - start
+def ask(args, name, query):
+    if name == "Tidegate":
+        return tidegate(args.tidegate, args.data, query, args.limit)
+    if name == "plain DataFusion":
+        return plain(args.plain, args.data, query, args.limit)
+    return peer(args.peers, PEERS[name], args.data, query, args.limit)
+
+
+def trial(args, names, query):
+    """The median seconds of each engine that answers, and whether Tidegate does and agrees with DuckDB."""
+    took = {name: [] for name in names}
+    rows, right, complaints = None, True, set()
+    for _ in range(args.runs):
+        for name in list(took):
+            seconds, answer, error = ask(args, name, query)
+            if error:
+                del took[name]
+                complaints.add(f"{name}: {error}")
+                right = right and name != "Tidegate"
+                continue
+            took[name].append(seconds)
+            if name == "Tidegate":
+                rows = answer
+            elif rows is not None and (problem := disagreement(rows, name, answer)):
+                complaints.add(problem)
+                right = right and name != "DuckDB"
+    for complaint in sorted(complaints):
+        print(f"{query.stem}: {complaint}", file=sys.stderr)
+    return {name: statistics.median(seconds) for name, seconds in took.items()}, right
+
+
+def disagreement(rows, name, answer):
+    if name == "DuckDB":
+        return difference(rows, answer)
+    return None if len(rows) == answer["count"] else f"{len(rows)} rows, {name} has {answer['count']}"
+
+
+def cell(name, took):
+    if name not in took:
+        return "-"
+    ratio = f" ({took['Tidegate'] / took[name]:.2f})" if name != "Tidegate" and "Tidegate" in took else ""
+    return f"{took[name]:.3f}{ratio}"
+
+
+def summary(name, trials):
+    """The totals and the geometric mean of the ratios, over the queries that both Tidegate and the peer answered."""
+    both = [(took["Tidegate"], took[name]) for took in trials if took.keys() >= {"Tidegate", name}]
+    if not both:
+        return "-", "-"
+    ours, theirs = map(sum, zip(*both))
+    if name == "Tidegate":
+        return f"{ours:.2f}", ""
+    return f"{ours:.2f} : {theirs:.2f} ({ours / theirs:.2f})", f"{statistics.geometric_mean(a / b for a, b in both):.2f}"
 
 
 def timing(args):
-    sums = {"tidegate": 0.0, "duckdb": 0.0, "plain": 0.0}
-    wrong = 0
-    print("| query | tidegate s | duckdb s | ratio |" + (" plain DataFusion s | ratio |" if args.plain else ""))
-    print("|---|---|---|---|" + ("---|---|" if args.plain else ""))
+    names = ["Tidegate", "DuckDB"] + ["plain DataFusion"] * bool(args.plain) + [name for name in PEERS if args.all and name != "DuckDB"]
+    print("| query | Tidegate s |" + "".join(f" {name} s (ratio) |" for name in names[1:]))
+    print("|---|" + "---:|" * len(names))
+    trials, wrong = [], False
     for query in selected(args):
-        took = {"tidegate": [], "duckdb": [], "plain": []}
-        problem = None
-        for _ in range(args.runs):
-            seconds, rows, error = tidegate(args.tidegate, args.data, query, args.limit)
-            took["tidegate"].append(seconds)
-            answer = peer(args.peers, args.data, str(query))
-            took["duckdb"].append(answer["seconds"])
-            if args.plain:
-                took["plain"].append(plain(args.plain, args.data, str(query)))
-            problem = problem or (error if rows is None else difference(rows, answer))
-        if problem:
-            wrong += 1
-            print(f"{query.stem}: {problem}", file=sys.stderr)
-        best = {name: statistics.median(values) for name, values in took.items() if values}
-        for name, value in best.items():
-            sums[name] += value
-        line = f"| {query.stem} | {best['tidegate']:.3f} | {best['duckdb']:.3f} | {best['tidegate'] / best['duckdb']:.2f} |"
-        if args.plain:
-            line += f" {best['plain']:.3f} | {best['tidegate'] / best['plain']:.2f} |"
-        print(line, flush=True)
-    line = f"| total | {sums['tidegate']:.2f} | {sums['duckdb']:.2f} | {sums['tidegate'] / sums['duckdb']:.2f} |"
-    if args.plain:
-        line += f" {sums['plain']:.2f} | {sums['tidegate'] / sums['plain']:.2f} |"
-    print(line)
-    sys.exit(wrong > 0)
+        took, right = trial(args, names, query)
+        trials.append(took)
+        wrong = wrong or not right
+        print_row(query.stem, (cell(name, took) for name in names))
+    totals, means = zip(*(summary(name, trials) for name in names))
+    print_row("total, Tidegate : peer", totals)
+    print_row("geometric mean of the ratios", means)
+    sys.exit(wrong)
+
+
+def print_row(label, cells):
+    print(f"| {label} | {' | '.join(cells)} |", flush=True)
 
 
 def main():
@@ -195,10 +232,11 @@ def main():
     parser.add_argument("--data", required=True)
     parser.add_argument("--queries", required=True)
     parser.add_argument("--oracle", default=sys.executable, help="a Python that has duckdb 1.5.5")
-    parser.add_argument("--peers", default=sys.executable, help="a Python that has duckdb 2.0.0")
+    parser.add_argument("--peers", default=sys.executable, help="a Python that has duckdb 2.0.0, and for --all the other peers")
     parser.add_argument("--plain", help="the binary plain-datafusion of this directory")
+    parser.add_argument("--all", action="store_true", help="time Polars, DataFusion in Python and chDB too")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--limit", type=float, default=60, help="seconds a query may take")
+    parser.add_argument("--limit", type=float, default=60, help="seconds a query may take in any engine")
     parser.add_argument("--only", help="numbers of queries, separated by commas")
     args = parser.parse_args()
     {"answers": answers, "time": timing}[args.what](args)

@@ -100,7 +100,7 @@ def main():
     parser.add_argument("--only", help="numbers of queries, separated by commas")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    args.plain = None
+    args.plain, args.all, args.limit = None, False, 600
     run, runs = {"start": (start, 40), "csv": (csv, 7), "small": (small, 5), "interrupt": (interrupt, 10)}[args.what]
     args.runs = args.runs or runs
     run(args)
