@@ -68,9 +68,13 @@ impl Signals {
     }
 
     /// Does what may wait long and leaves nothing to tidy up, as reading the statements: a signal
-    /// ends the process at once.
+    /// ends the process at once, and so does one that came before.
     pub(crate) fn while_idle<T>(&self, work: impl FnOnce() -> T) -> T {
-        self.shared.idle.store(true, Ordering::Release);
+        // One side writes `idle` and then reads `heard`, the other the other way round: one of them sees both.
+        self.shared.idle.store(true, Ordering::SeqCst);
+        if self.shared.must_end() {
+            std::process::exit(i32::from(Exit::Interrupted.code()));
+        }
         let done = work();
         self.shared.idle.store(false, Ordering::Release);
         done
@@ -107,17 +111,17 @@ impl Signals {
 
 impl Shared {
     fn hear(&self, what: u8) {
-        let before = self.heard.fetch_max(what, Ordering::AcqRel);
+        let before = self.heard.fetch_max(what, Ordering::SeqCst);
         let ctrl_c_only = what == INTERRUPT && self.interactive.load(Ordering::Acquire);
         let again = before != 0 && !ctrl_c_only;
-        if again || self.idle.load(Ordering::Acquire) {
+        if again || self.idle.load(Ordering::SeqCst) {
             std::process::exit(i32::from(Exit::Interrupted.code()));
         }
         self.wake.notify_waiters();
     }
 
     fn must_end(&self) -> bool {
-        match self.heard.load(Ordering::Acquire) {
+        match self.heard.load(Ordering::SeqCst) {
             INTERRUPT => !self.interactive.load(Ordering::Acquire),
             heard => heard == TERMINATE,
         }

@@ -284,12 +284,24 @@ impl<'a> Guesser<'a> {
         guess.is_blind = input.is_blind && !keys.is_empty();
         guess.base = guess.unreduced;
         let source = self.source(guess.base);
-        let columns = aggregate.schema.columns();
+        let columns = aggregate.schema.columns().into_iter();
+        let keys = keys.iter().map(|key| input.domain(key));
+        // A least or greatest value is one of the column; other results are taken to differ from group to group.
+        let results = aggregate
+            .aggr_expr
+            .iter()
+            .map(|result| match one_of(result) {
+                Some(column) => input.domain(column),
+                None => guess.base,
+            });
+        let of_sets = usize::from(sets > 1.0);
+        let values = keys
+            .chain(std::iter::repeat_n(sets, of_sets))
+            .chain(results);
         guess.domains = columns
-            .into_iter()
-            .zip(&keys)
-            .map(|(column, key)| {
-                let values = input.domain(key).min(guess.base);
+            .zip(values)
+            .map(|(column, values)| {
+                let values = values.min(guess.base);
                 (column, Domain { values, source })
             })
             .collect();
@@ -326,6 +338,17 @@ impl<'a> Guesser<'a> {
         });
         let share = shares.product();
         input.clone().filtered(share)
+    }
+}
+
+/// What a result is one of, if it is the least or greatest of a group.
+fn one_of(result: &Expr) -> Option<&Expr> {
+    match result {
+        Expr::Alias(alias) => one_of(&alias.expr),
+        Expr::AggregateFunction(call) if ["min", "max"].contains(&call.func.name()) => {
+            call.params.args.first()
+        }
+        _ => None,
     }
 }
 

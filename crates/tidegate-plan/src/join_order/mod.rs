@@ -25,7 +25,7 @@ mod selectivity;
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -47,6 +47,9 @@ pub(crate) fn order(
     evidence: &Evidence,
     state: &SessionState,
 ) -> Result<LogicalPlan> {
+    if !has_join(&plan)? {
+        return Ok(plan);
+    }
     let guesser = Guesser::new(evidence);
     let schema = Arc::clone(plan.schema());
     let mut ordering = Ordering {
@@ -72,6 +75,18 @@ pub(crate) fn order(
         false => plan,
     };
     Ok(estimated::annotate(kept, &guesser)?.0)
+}
+
+fn has_join(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found |= matches!(node, LogicalPlan::Join(_));
+        Ok(match found {
+            true => TreeNodeRecursion::Stop,
+            false => TreeNodeRecursion::Continue,
+        })
+    })?;
+    Ok(found)
 }
 
 struct Ordering<'a> {

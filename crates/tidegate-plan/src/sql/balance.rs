@@ -6,18 +6,19 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Query, SetExpr, SetOperator, SetQuantifier, Value, ValueWithSpan, Values,
-    VisitMut, VisitorMut,
+    VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
-use super::error::{Error, Result};
+use super::error::Result;
 use super::source::{Limits, Source, too_nested};
+use super::walk::{Flow, Stop, change};
 
 /// A chain of comparisons of one column with literals becomes an IN list from here on.
 const IN_LIST_MIN: usize = 32;
 
 pub(crate) fn query(query: &mut Query, source: &Source, limits: &Limits) -> Result<()> {
-    match query.visit(&mut Balance { source, limits }) {
+    match change(query, &mut Balance { source, limits }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
     }
@@ -29,16 +30,16 @@ struct Balance<'a> {
 }
 
 impl VisitorMut for Balance<'_> {
-    type Break = Box<Error>;
+    type Break = Stop;
 
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+    fn pre_visit_query(&mut self, query: &mut Query) -> Flow {
         match self.set_operations(&mut query.body) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(Box::new(error)),
         }
     }
 
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> Flow {
         if let Expr::BinaryOp {
             op: op @ (BinaryOperator::And | BinaryOperator::Or),
             left,

@@ -2,16 +2,17 @@
 //! speaks of, or at the one expression that can have made it. What cannot be told for certain is
 //! not told: a caret at the wrong place is worse than none.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned,
-    TypedString, UnaryOperator, Value, visit_expressions,
+    TypedString, UnaryOperator, Value,
 };
 
 use super::errors::between;
 use super::statement::{Parsed, Statement};
 use super::types::{arrow_type, sql_name};
+use super::walk::each_expression;
 
 /// Words of SQL that an error speaks of when it blames a clause.
 const CLAUSES: &[&str] = &[
@@ -130,11 +131,10 @@ fn count(parsed: &Parsed, holds: impl Fn(&Expr) -> bool) -> Vec<Expr> {
     let Some(query) = parsed.statement.query() else {
         return found;
     };
-    let _ = visit_expressions(query.ast.as_ref(), |expr| {
+    each_expression(query.ast.as_ref(), &mut |expr| {
         if holds(expr) {
             found.push(expr.clone());
         }
-        ControlFlow::<()>::Continue(())
     });
     found
 }

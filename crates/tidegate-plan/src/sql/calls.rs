@@ -6,14 +6,15 @@ use std::ops::ControlFlow;
 use datafusion::execution::SessionState;
 use datafusion::sql::sqlparser::ast::{
     DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, NullTreatment, Query, Spanned, Visit, Visitor,
+    FunctionArguments, NullTreatment, Query, Spanned, Visitor,
 };
 
 use super::error::{Code, Error, Result};
 use super::source::Source;
+use super::walk::{Flow, Stop, look};
 
 pub(crate) fn check(query: &Query, state: &SessionState, source: &Source) -> Result<()> {
-    match query.visit(&mut Calls { state, source }) {
+    match look(query, &mut Calls { state, source }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
     }
@@ -25,9 +26,9 @@ struct Calls<'a> {
 }
 
 impl Visitor for Calls<'_> {
-    type Break = Box<Error>;
+    type Break = Stop;
 
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
+    fn pre_visit_expr(&mut self, expr: &Expr) -> Flow {
         if let Expr::Function(function) = expr
             && let Some(error) = self.wrong(function)
         {

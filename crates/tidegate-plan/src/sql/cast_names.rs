@@ -15,9 +15,10 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr as PlanExpr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, Volatility,
 };
-use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, VisitorMut};
 
 use super::naming;
+use super::walk::{Flow, Stop, change};
 use crate::rules::expressions::rewrite_expressions;
 
 /// Whether columns of a plan have one name: the key `t.v::INTEGER` is called `t.v` as the column `v` of `t` is, which the
@@ -67,7 +68,7 @@ pub(super) fn is_repeated(error: &DataFusionError) -> bool {
 /// Puts a mark around each cast; true if there is one.
 pub(super) fn mark(query: &mut Query) -> bool {
     let mut marks = Marks { any: false };
-    let _ = query.visit(&mut marks);
+    let _ = change(query, &mut marks);
     marks.any
 }
 
@@ -102,9 +103,9 @@ struct Marks {
 }
 
 impl VisitorMut for Marks {
-    type Break = ();
+    type Break = Stop;
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> Flow {
         if matches!(expr, Expr::Cast { .. }) {
             let cast = std::mem::replace(expr, Expr::Identifier(Ident::new("")));
             *expr = naming::call(AsWritten::NAME, [cast]);

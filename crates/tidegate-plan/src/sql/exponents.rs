@@ -4,20 +4,22 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, ExactNumberInfo, Expr, Query, Value, ValueWithSpan, VisitMut, VisitorMut,
+    CastKind, DataType, ExactNumberInfo, Expr, Query, Value, ValueWithSpan, VisitorMut,
 };
+
+use super::walk::{Flow, Stop, change};
 
 /// `1e3` becomes `CAST('1e3' AS DOUBLE)`.
 pub(crate) fn to_doubles(query: &mut Query) {
-    let _ = query.visit(&mut Exponents);
+    let _ = change(query, &mut Exponents);
 }
 
 struct Exponents;
 
 impl VisitorMut for Exponents {
-    type Break = ();
+    type Break = Stop;
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> Flow {
         if let Expr::Value(ValueWithSpan {
             value: Value::Number(digits, _),
             span,

@@ -10,17 +10,18 @@ use datafusion::sql::sqlparser::ast::{
     Cte, Distinct, Expr, Function, GroupByExpr, Join, JoinConstraint, JoinOperator, LimitClause,
     NamedWindowExpr, Offset, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem,
     SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, Spanned, TableAlias,
-    TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins, Values, Visit, Visitor,
+    TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins, Values, Visitor,
     WildcardAdditionalOptions, WindowType, With,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::error::{Error, Result};
 use super::source::Source;
+use super::walk::{Flow, Stop, each_expression, look};
 
 /// Refuses what would be ignored or answered wrongly in a query.
 pub(crate) fn check(query: &Query, source: &Source) -> Result<()> {
-    match query.visit(&mut Guard { source }) {
+    match look(query, &mut Guard { source }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
     }
@@ -31,21 +32,21 @@ pub(super) struct Guard<'a> {
 }
 
 impl Visitor for Guard<'_> {
-    type Break = Box<Error>;
+    type Break = Stop;
 
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Self::Break> {
+    fn pre_visit_query(&mut self, query: &Query) -> Flow {
         flow(self.query(query))
     }
 
-    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Self::Break> {
+    fn pre_visit_select(&mut self, select: &Select) -> Flow {
         flow(self.select(select))
     }
 
-    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> Flow {
         flow(self.table_factor(factor))
     }
 
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
+    fn pre_visit_expr(&mut self, expr: &Expr) -> Flow {
         flow(self.expr(expr))
     }
 }
@@ -329,15 +330,17 @@ impl Guard<'_> {
     /// DataFusion resolves the name of a window in the list of columns only.
     fn no_named_window(&self, exprs: &[&Expr]) -> Result<()> {
         for expr in exprs {
-            let found =
-                datafusion::sql::sqlparser::ast::visit_expressions(*expr, |inner| match inner {
-                    Expr::Function(Function {
-                        over: Some(WindowType::NamedWindow(name)),
-                        ..
-                    }) => ControlFlow::Break(name.span),
-                    _ => ControlFlow::Continue(()),
-                });
-            if let ControlFlow::Break(span) = found {
+            let mut found = None;
+            each_expression(*expr, &mut |inner| {
+                if let Expr::Function(Function {
+                    over: Some(WindowType::NamedWindow(name)),
+                    ..
+                }) = inner
+                {
+                    found.get_or_insert(name.span);
+                }
+            });
+            if let Some(span) = found {
                 return Err(self
                     .refuse("the name of a window outside the list of columns", span)
                     .hint("write the window out: OVER (PARTITION BY … ORDER BY …)"));

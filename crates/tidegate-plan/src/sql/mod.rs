@@ -18,6 +18,7 @@ mod refused;
 mod small;
 mod source;
 mod stack;
+mod walk;
 
 mod balance;
 mod guard;

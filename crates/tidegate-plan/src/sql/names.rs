@@ -8,9 +8,10 @@ use datafusion::common::{Column, DataFusionError, SchemaError};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, ExcludeSelectItem, Expr, GroupByExpr, Ident, JoinConstraint, JoinOperator,
     ObjectName, ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
-    SetExpr, TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
-    WildcardAdditionalOptions,
+    SetExpr, TableFactor, TableWithJoins, Value, Visitor, VisitorMut, WildcardAdditionalOptions,
 };
+
+use super::walk::{Flow, Stop, change, look};
 
 /// Spellings by lower case.
 #[derive(Default)]
@@ -46,8 +47,8 @@ pub(crate) fn fit<'a>(query: &mut Query, columns: impl Iterator<Item = &'a str>)
     for column in columns {
         names.columns.add(column);
     }
-    let _ = Visit::visit(&*query, &mut names);
-    let _ = VisitMut::visit(query, &mut Fitter(names));
+    let _ = look(query, &mut names);
+    let _ = change(query, &mut Fitter(names));
 }
 
 #[derive(Default)]
@@ -58,9 +59,9 @@ struct Definitions {
 }
 
 impl Visitor for Definitions {
-    type Break = ();
+    type Break = Stop;
 
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &Query) -> Flow {
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
             self.with_queries.add(&cte.alias.name.value);
             self.relations.add(&cte.alias.name.value);
@@ -71,7 +72,7 @@ impl Visitor for Definitions {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+    fn pre_visit_select(&mut self, select: &Select) -> Flow {
         for item in &select.projection {
             if let SelectItem::ExprWithAlias { alias, .. } = item {
                 self.columns.add(&alias.value);
@@ -80,7 +81,7 @@ impl Visitor for Definitions {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> Flow {
         let alias = match factor {
             TableFactor::Table { name, alias, .. } => {
                 if alias.is_none()
@@ -109,9 +110,9 @@ impl Visitor for Definitions {
 struct Fitter(Definitions);
 
 impl VisitorMut for Fitter {
-    type Break = ();
+    type Break = Stop;
 
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> Flow {
         match expr {
             Expr::Identifier(ident) => self.0.columns.fit(ident),
             Expr::CompoundIdentifier(idents) => {
@@ -135,7 +136,7 @@ impl VisitorMut for Fitter {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> Flow {
         if let TableFactor::Table { name, .. } = factor
             && let [ObjectNamePart::Identifier(ident)] = name.0.as_mut_slice()
         {
@@ -144,7 +145,7 @@ impl VisitorMut for Fitter {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+    fn pre_visit_select(&mut self, select: &mut Select) -> Flow {
         for item in &mut select.projection {
             match item {
                 SelectItem::Wildcard(options) => self.wildcard(options),
@@ -248,44 +249,41 @@ pub(crate) fn respell(query: &mut Query, error: &DataFusionError) -> bool {
         other,
         changed: false,
     };
-    let _ = VisitMut::visit(query, &mut respeller);
+    let _ = change(query, &mut respeller);
     respeller.changed
 }
 
 /// The query with a check of every name in `* REPLACE (… AS name)`, which the planner does not look at: it does look at
 /// those of EXCLUDE. Only to be planned, and only if there is such a name.
 pub(crate) fn with_replaced_checked(query: &Query) -> Option<Query> {
-    query.visit(&mut FindReplace).is_break().then(|| {
+    let mut found = FindReplace(false);
+    let _ = look(query, &mut found);
+    found.0.then(|| {
         let mut checked = query.clone();
-        let _ = VisitMut::visit(&mut checked, &mut ReplaceChecks);
+        let _ = change(&mut checked, &mut ReplaceChecks);
         checked
     })
 }
 
-/// Stops at the first REPLACE.
-struct FindReplace;
+/// Whether there is a REPLACE.
+struct FindReplace(bool);
 
 impl Visitor for FindReplace {
-    type Break = ();
+    type Break = Stop;
 
-    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
-        match select
-            .projection
-            .iter()
-            .any(|item| excluding(item).is_some())
-        {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
+    fn pre_visit_select(&mut self, select: &Select) -> Flow {
+        let mut items = select.projection.iter();
+        self.0 |= items.any(|item| excluding(item).is_some());
+        ControlFlow::Continue(())
     }
 }
 
 struct ReplaceChecks;
 
 impl VisitorMut for ReplaceChecks {
-    type Break = ();
+    type Break = Stop;
 
-    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+    fn post_visit_select(&mut self, select: &mut Select) -> Flow {
         let checks: Vec<SelectItem> = select.projection.iter().filter_map(excluding).collect();
         if checks.is_empty() {
             return ControlFlow::Continue(());
@@ -362,9 +360,9 @@ struct Respeller<'a> {
 }
 
 impl VisitorMut for Respeller<'_> {
-    type Break = ();
+    type Break = Stop;
 
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> Flow {
         let ident = match expr {
             Expr::Identifier(ident) => Some(ident),
             Expr::CompoundIdentifier(idents) if self.of_table(idents) => idents.last_mut(),

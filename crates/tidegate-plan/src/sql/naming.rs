@@ -11,29 +11,31 @@ use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan, LogicalPlanBuilder
 use datafusion::sql::sqlparser::ast::{
     CastKind, CharacterLength, DataType, Distinct, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, Ident, ObjectName, OrderBy, OrderByKind, Query,
-    Select, SelectItem, SetExpr, Value, ValueWithSpan, VisitMut, VisitorMut,
+    Select, SelectItem, SetExpr, Value, ValueWithSpan, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
+
+use super::walk::{Flow, Stop, change};
 
 /// Stands between a repeated name and its number; no user can type it by accident.
 const MARK: char = '\u{1}';
 
 /// Names the columns of every SELECT in the query.
 pub(crate) fn query(query: &mut Query) {
-    let _ = query.visit(&mut Naming);
-    let _ = query.visit(&mut DistinctOrder);
+    let _ = change(query, &mut Naming);
+    let _ = change(query, &mut DistinctOrder);
     if let SetExpr::Select(select) = query.body.as_mut() {
         repeat_beside_star(select);
     }
-    let _ = query.visit(&mut Lengths);
+    let _ = change(query, &mut Lengths);
 }
 
 struct Naming;
 
 impl VisitorMut for Naming {
-    type Break = ();
+    type Break = Stop;
 
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+    fn pre_visit_select(&mut self, select: &mut Select) -> Flow {
         let mut seen: HashMap<String, usize> = HashMap::new();
         for item in &mut select.projection {
             let named = match item {
@@ -61,9 +63,9 @@ impl VisitorMut for Naming {
 struct DistinctOrder;
 
 impl VisitorMut for DistinctOrder {
-    type Break = ();
+    type Break = Stop;
 
-    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+    fn post_visit_query(&mut self, query: &mut Query) -> Flow {
         let SetExpr::Select(select) = query.body.as_ref() else {
             return ControlFlow::Continue(());
         };
@@ -176,9 +178,9 @@ pub(crate) fn plain(name: &str) -> &str {
 struct Lengths;
 
 impl VisitorMut for Lengths {
-    type Break = ();
+    type Break = Stop;
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> Flow {
         let Expr::Cast {
             kind: CastKind::Cast | CastKind::DoubleColon | CastKind::TryCast | CastKind::SafeCast,
             data_type,

@@ -5,19 +5,21 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    Ident, Interval, Query, Value, ValueWithSpan, VisitMut, VisitorMut,
+    Ident, Interval, Query, Value, ValueWithSpan, VisitorMut,
 };
 
+use super::walk::{Flow, Stop, change};
+
 pub(super) fn rewrite(query: &mut Query) {
-    let _ = query.visit(&mut Otherwise);
+    let _ = change(query, &mut Otherwise);
 }
 
 struct Otherwise;
 
 impl VisitorMut for Otherwise {
-    type Break = ();
+    type Break = Stop;
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> Flow {
         match expr {
             Expr::Function(function) => {
                 if let Some((left, right)) = operands_of_mod(function) {

@@ -8,19 +8,20 @@ use arrow::temporal_conversions::{date32_to_datetime, timestamp_ns_to_datetime};
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
     CastKind, DataType as SqlType, ExactNumberInfo, Expr, Query, TimezoneInfo, UnaryOperator,
-    Value, ValueWithSpan, VisitMut, VisitorMut,
+    Value, ValueWithSpan, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::error::{Code, Error, Result, did_you_mean, near};
 use super::source::Source;
 use super::types::sql_name;
+use super::walk::{Flow, Stop, change};
 
 /// The values of parameters, by name without the `$`.
 pub type Parameters = HashMap<String, ScalarValue>;
 
 pub(crate) fn bind(query: &mut Query, values: &Parameters, source: &Source) -> Result<()> {
-    match query.visit(&mut Binder { values, source }) {
+    match change(query, &mut Binder { values, source }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
     }
@@ -32,9 +33,9 @@ struct Binder<'a> {
 }
 
 impl VisitorMut for Binder<'_> {
-    type Break = Box<Error>;
+    type Break = Stop;
 
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> Flow {
         let Expr::Value(ValueWithSpan {
             value: Value::Placeholder(name),
             span,

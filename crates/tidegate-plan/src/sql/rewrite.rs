@@ -11,14 +11,15 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     self, Expr, GroupByExpr, OrderByExpr, OrderByKind, Select, SelectFlavor, SelectItem, SetExpr,
-    SetOperator, SetQuantifier, TableFactor, TableWithJoins, Value, ValueWithSpan, Visit, VisitMut,
-    Visitor, VisitorMut, WildcardAdditionalOptions,
+    SetOperator, SetQuantifier, TableFactor, TableWithJoins, Value, ValueWithSpan, Visitor,
+    VisitorMut, WildcardAdditionalOptions,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::error::{Code, Error, Result};
 use super::source::{Limits, Source, too_nested};
 use super::statement::Query;
+use super::walk::{Flow, Stop, change, look};
 use super::{balance, guard, naming, tables};
 
 /// Makes a query ready to plan; also says how deep it is.
@@ -46,7 +47,7 @@ pub(crate) fn query(
             .hint("write some of them as joins, or raise `sql_subqueries_max`"));
     }
     guard::check(&ast, source)?;
-    let _ = VisitMut::visit(ast.as_mut(), &mut Friendly);
+    let _ = change(ast.as_mut(), &mut Friendly);
     let tables = tables::extract(&mut ast, source, generated)?;
     let parameters = parameters(&ast);
     naming::query(&mut ast);
@@ -133,14 +134,14 @@ fn select_star(table: TableWithJoins) -> Select {
 struct Friendly;
 
 impl VisitorMut for Friendly {
-    type Break = ();
+    type Break = Stop;
 
-    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &mut ast::Query) -> Flow {
         order_by_all(query);
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+    fn pre_visit_select(&mut self, select: &mut Select) -> Flow {
         if select.projection.is_empty() && !matches!(select.flavor, SelectFlavor::Standard) {
             select
                 .projection
@@ -150,7 +151,7 @@ impl VisitorMut for Friendly {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> Flow {
         // DataFusion puts the minus before the text of an interval, where it means the first number only.
         if let Expr::UnaryOp {
             op: ast::UnaryOperator::Minus,
@@ -243,18 +244,18 @@ struct Depth {
 
 fn depth(query: &ast::Query) -> Depth {
     let mut depth = Depth::default();
-    let _ = query.visit(&mut depth);
+    let _ = look(query, &mut depth);
     depth
 }
 
 impl Depth {
-    fn enter(&mut self) -> ControlFlow<()> {
+    fn enter(&mut self) -> Flow {
         self.now += 1;
         self.most = self.most.max(self.now);
         ControlFlow::Continue(())
     }
 
-    fn leave(&mut self) -> ControlFlow<()> {
+    fn leave(&mut self) -> Flow {
         self.now -= 1;
         ControlFlow::Continue(())
     }
@@ -268,17 +269,17 @@ fn holds_subquery(expr: &Expr) -> bool {
 }
 
 impl Visitor for Depth {
-    type Break = ();
+    type Break = Stop;
 
-    fn pre_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, _: &ast::Query) -> Flow {
         self.enter()
     }
 
-    fn post_visit_query(&mut self, _: &ast::Query) -> ControlFlow<()> {
+    fn post_visit_query(&mut self, _: &ast::Query) -> Flow {
         self.leave()
     }
 
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, expr: &Expr) -> Flow {
         if holds_subquery(expr) {
             self.subqueries += 1;
             self.subqueries_most = self.subqueries_most.max(self.subqueries);
@@ -286,18 +287,18 @@ impl Visitor for Depth {
         self.enter()
     }
 
-    fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, expr: &Expr) -> Flow {
         if holds_subquery(expr) {
             self.subqueries -= 1;
         }
         self.leave()
     }
 
-    fn pre_visit_table_factor(&mut self, _: &TableFactor) -> ControlFlow<()> {
+    fn pre_visit_table_factor(&mut self, _: &TableFactor) -> Flow {
         self.enter()
     }
 
-    fn post_visit_table_factor(&mut self, _: &TableFactor) -> ControlFlow<()> {
+    fn post_visit_table_factor(&mut self, _: &TableFactor) -> Flow {
         self.leave()
     }
 }
@@ -306,9 +307,9 @@ fn parameters(query: &ast::Query) -> Vec<String> {
     struct Parameters(Vec<String>);
 
     impl Visitor for Parameters {
-        type Break = ();
+        type Break = Stop;
 
-        fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<()> {
+        fn pre_visit_value(&mut self, value: &ValueWithSpan) -> Flow {
             if let Value::Placeholder(name) = &value.value {
                 let name = name.trim_start_matches('$').to_string();
                 if !self.0.contains(&name) {
@@ -320,6 +321,6 @@ fn parameters(query: &ast::Query) -> Vec<String> {
     }
 
     let mut parameters = Parameters(Vec::new());
-    let _ = query.visit(&mut parameters);
+    let _ = look(query, &mut parameters);
     parameters.0
 }

@@ -6,13 +6,13 @@ use std::ops::ControlFlow;
 use datafusion::common::TableReference;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, Query, Spanned,
-    TableAlias, TableFactor, TableFunctionArgs, UnaryOperator, Value as SqlValue, VisitMut,
-    VisitorMut,
+    TableAlias, TableFactor, TableFunctionArgs, UnaryOperator, Value as SqlValue, VisitorMut,
 };
 
 use super::error::{Code, Error, Result, did_you_mean, near};
 use super::source::Source;
 use super::statement::{Argument, TableRef, TableRefKind, Value};
+use super::walk::{Flow, Stop, change};
 
 /// The reader functions.
 pub const READERS: [&str; 9] = [
@@ -43,7 +43,7 @@ pub(crate) fn extract(
         scope: Vec::new(),
         aliases: Vec::new(),
     };
-    match query.visit(&mut collector) {
+    match change(query, &mut collector) {
         ControlFlow::Continue(()) => Ok(collector.found),
         ControlFlow::Break(error) => Err(*error),
     }
@@ -60,23 +60,23 @@ struct Collector<'a> {
 }
 
 impl VisitorMut for Collector<'_> {
-    type Break = Box<Error>;
+    type Break = Stop;
 
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+    fn pre_visit_query(&mut self, query: &mut Query) -> Flow {
         let Some(with) = &mut query.with else {
             return ControlFlow::Continue(());
         };
         for cte in &mut with.cte_tables {
             // Not in its own sight, unless recursive: `WITH t AS (SELECT … FROM t)` reads the table.
             if !with.recursive {
-                cte.query.visit(self)?;
+                change(&mut cte.query, self)?;
             }
             self.scope.push(cte.alias.name.value.clone());
         }
         ControlFlow::Continue(())
     }
 
-    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+    fn post_visit_query(&mut self, query: &mut Query) -> Flow {
         if let Some(with) = &query.with {
             let kept = self.scope.len() - with.cte_tables.len();
             self.scope.truncate(kept);
@@ -84,7 +84,7 @@ impl VisitorMut for Collector<'_> {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> Flow {
         match self.factor(factor) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(Box::new(error)),

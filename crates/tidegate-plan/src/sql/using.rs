@@ -18,6 +18,7 @@ use super::error::{Error, Result};
 use super::names::constraint;
 use super::source::Source;
 use super::virtual_columns::{call, key, name_of};
+use super::walk::{Flow, Stop, change};
 
 type Tables = HashMap<String, Arc<dyn TableProvider>>;
 
@@ -28,7 +29,7 @@ pub(crate) fn write_out(query: &mut Query, tables: &Tables, source: &Source) -> 
         source,
         with_queries: Vec::new(),
     };
-    match VisitMut::visit(query, &mut joins) {
+    match change(query, &mut joins) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
     }
@@ -42,9 +43,9 @@ struct Joins<'a> {
 }
 
 impl VisitorMut for Joins<'_> {
-    type Break = Box<Error>;
+    type Break = Stop;
 
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+    fn pre_visit_query(&mut self, query: &mut Query) -> Flow {
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
             let columns = aliased(&cte.alias).or_else(|| self.selected(&cte.query.body));
             let name = cte.alias.name.value.clone();
@@ -57,7 +58,7 @@ impl VisitorMut for Joins<'_> {
         }
     }
 
-    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+    fn post_visit_query(&mut self, query: &mut Query) -> Flow {
         let own = query.with.as_ref().map_or(0, |with| with.cte_tables.len());
         self.with_queries.truncate(self.with_queries.len() - own);
         ControlFlow::Continue(())
@@ -581,19 +582,19 @@ fn replace(part: &mut impl VisitMut, merged: &HashMap<String, Merged>) {
     }
 
     impl VisitorMut for Replacer<'_> {
-        type Break = ();
+        type Break = Stop;
 
-        fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        fn pre_visit_query(&mut self, _: &mut Query) -> Flow {
             self.inner += 1;
             ControlFlow::Continue(())
         }
 
-        fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        fn post_visit_query(&mut self, _: &mut Query) -> Flow {
             self.inner -= 1;
             ControlFlow::Continue(())
         }
 
-        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> Flow {
             if self.inner == 0
                 && let Expr::Identifier(ident) = expr
                 && let Some(merged) = self.merged.get(&ident.value)
@@ -604,7 +605,7 @@ fn replace(part: &mut impl VisitMut, merged: &HashMap<String, Merged>) {
         }
     }
 
-    let _ = part.visit(&mut Replacer { merged, inner: 0 });
+    let _ = change(part, &mut Replacer { merged, inner: 0 });
 }
 
 /// A merged column keeps its name, also where `*` shows it.

@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::ast::{
     ExcludeSelectItem, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, Ident, ObjectName, Query, Select, SelectItem,
     SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, TableWithJoins, Value,
-    Visit, VisitMut, Visitor, VisitorMut, WildcardAdditionalOptions,
+    Visitor, VisitorMut, WildcardAdditionalOptions,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use tidegate_catalog::FilesTable;
@@ -20,6 +20,7 @@ use tidegate_catalog::FilesTable;
 use super::error::{Code, Error, Result};
 use super::rewrite;
 use super::source::Source;
+use super::walk::{Flow, Stop, change, look};
 
 /// The names and the functions that fill them.
 const COLUMNS: [(&str, &str); 2] = [("_file", "input_file_name"), ("_row", "file_row_index")];
@@ -28,7 +29,7 @@ type Tables = HashMap<String, Arc<dyn TableProvider>>;
 
 /// Gives the tables of a query the virtual columns that it mentions.
 pub(crate) fn rewrite(query: &mut Query, tables: &Tables, source: &Source) -> Result<()> {
-    match VisitMut::visit(query, &mut Rewriter { tables, source }) {
+    match change(query, &mut Rewriter { tables, source }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
     }
@@ -47,21 +48,21 @@ struct Mention {
 }
 
 impl VisitorMut for Rewriter<'_> {
-    type Break = Box<Error>;
+    type Break = Stop;
 
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+    fn pre_visit_query(&mut self, query: &mut Query) -> Flow {
         let SetExpr::Select(select) = query.body.as_mut() else {
             return ControlFlow::Continue(());
         };
         let mut mentions = Mentions::default();
-        let _ = query.order_by.visit(&mut mentions);
+        let _ = look(&query.order_by, &mut mentions);
         match self.select(select, mentions.found) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(Box::new(error)),
         }
     }
 
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
+    fn pre_visit_select(&mut self, select: &mut Select) -> Flow {
         match self.select(select, Vec::new()) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(Box::new(error)),
@@ -77,19 +78,19 @@ struct Mentions {
 }
 
 impl Visitor for Mentions {
-    type Break = ();
+    type Break = Stop;
 
-    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, _: &Query) -> Flow {
         self.inner += 1;
         ControlFlow::Continue(())
     }
 
-    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+    fn post_visit_query(&mut self, _: &Query) -> Flow {
         self.inner -= 1;
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, expr: &Expr) -> Flow {
         if self.inner == 0
             && let Some(mention) = mention(expr)
         {
@@ -117,7 +118,7 @@ fn mention(expr: &Expr) -> Option<Mention> {
 impl Rewriter<'_> {
     fn select(&self, select: &mut Select, mut mentions: Vec<Mention>) -> Result<()> {
         let mut found = Mentions::default();
-        let _ = Visit::visit(&*select, &mut found);
+        let _ = look(select, &mut found);
         mentions.extend(found.found);
         if mentions.is_empty() {
             return Ok(());
