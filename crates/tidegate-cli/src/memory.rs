@@ -59,31 +59,9 @@ mod linux {
         }
     }
 
-    /// Less is kept: to fetch pages again takes longer than is won.
-    const KEPT_BYTES: u64 = 24 << 20;
-
-    /// Bytes of memory that are counted to the process.
-    fn resident_bytes() -> Option<u64> {
-        let all = std::fs::read_to_string("/proc/self/statm").ok()?;
-        let pages: u64 = all.split_ascii_whitespace().nth(1)?.parse().ok()?;
-        // SAFETY: asks the system for a constant.
-        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-        Some(pages * u64::try_from(page).ok()?)
-    }
-
-    /// Lets go of the pages of the program itself, if it has many. They stay in the cache of the system: what is
+    /// Lets go of the pages of the program itself. They stay in the cache of the system: what is
     /// run again comes back page by page without reading anything.
     pub(crate) fn let_go_of_code() {
-        let kept = std::env::var("KEPT")
-            .ok()
-            .and_then(|t| t.parse::<u64>().ok())
-            .map_or(KEPT_BYTES, |m| m << 20);
-        if std::env::var("SHOWRSS").is_ok() {
-            eprintln!("{:?}", resident_bytes().map(|b| b as f64 / 1048576.0));
-        }
-        if resident_bytes().is_some_and(|bytes| bytes < kept) {
-            return;
-        }
         let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else {
             return;
         };
