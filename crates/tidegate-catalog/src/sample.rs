@@ -19,7 +19,7 @@ use crate::table::{FilesTable, Reading};
 const ROWS: usize = 16_384;
 
 /// A table of at most so many rows is read whole: often it is sorted by what is asked for.
-const WHOLE_ROWS: usize = 80_000;
+const WHOLE_ROWS: usize = 110_000;
 
 /// Places that are looked into, whatever the share that was asked for.
 const PLACES_MIN: usize = 2;

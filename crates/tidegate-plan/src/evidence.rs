@@ -102,15 +102,16 @@ impl Asking {
                     self.key(right);
                 }
                 if let Some(filter) = &join.filter {
-                    self.equalities(filter);
+                    self.key(filter);
                 }
             }
-            LogicalPlan::Filter(filter) => {
-                self.equalities(&filter.predicate);
-                if let LogicalPlan::TableScan(scan) = filter.input.as_ref() {
+            LogicalPlan::Filter(filter) => match filter.input.as_ref() {
+                LogicalPlan::TableScan(scan) => {
+                    self.equalities(&filter.predicate);
                     self.scan(scan, split_conjunction(&filter.predicate));
                 }
-            }
+                _ => self.key(&filter.predicate),
+            },
             LogicalPlan::Aggregate(aggregate) => {
                 aggregate.group_expr.iter().for_each(|expr| self.key(expr));
             }

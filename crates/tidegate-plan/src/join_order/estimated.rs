@@ -180,11 +180,15 @@ impl Noted {
         Arc::as_ptr(plan).cast::<()>() as usize
     }
 
-    /// Notes the rows of an operator, and of those below it that projections pass on.
+    /// Notes the rows of an operator, and of those below it whose rows it passes on: a sort may have been put there.
     fn add(&mut self, plan: &Arc<dyn ExecutionPlan>, rows: usize) {
         self.rows.entry(Self::place(plan)).or_insert(rows);
-        if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
-            self.add(projection.input(), rows);
+        let keeps_rows = matches!(plan.cardinality_effect(), CardinalityEffect::Equal);
+        if let [input] = plan.children().as_slice()
+            && keeps_rows
+            && plan.fetch().is_none()
+        {
+            self.add(input, rows);
         }
     }
 

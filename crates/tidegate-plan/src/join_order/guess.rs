@@ -1,18 +1,23 @@
 //! How many rows a plan gives and how many different values its columns have: estimates from evidence, for the
 //! choice between plans that give the same rows.
 
+mod joins;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use datafusion::common::{Column, DFSchema, JoinType};
+use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
-    Aggregate, Distinct, Expr, FetchType, Filter, Join, Limit, LogicalPlan, SkipType, TableScan,
+    Aggregate, Distinct, Expr, FetchType, Filter, Limit, LogicalPlan, Operator, SkipType,
+    TableScan, Window,
 };
 use tidegate_catalog::Share;
 
-use super::selectivity;
+use super::{having, selectivity};
 use crate::evidence::{Evidence, own_rows, predicates};
+use joins::joined;
+pub(super) use joins::{divisor, matched_share, unmatched_share};
 
 /// Of a table nothing is known of.
 const ROWS_UNKNOWN: f64 = 10_000.0;
@@ -29,6 +34,10 @@ pub(super) struct Guess {
     pub(super) rows: f64,
     /// Rows if no keys had been put below an aggregate: what joins above reckon with, for they bring those keys again.
     pub(super) unreduced: f64,
+    /// An aggregate stands above those keys.
+    is_grouped: bool,
+    /// How many those keys are.
+    reducing: Option<f64>,
     /// Whether a table below has no number of rows: then this is no guess at all.
     pub(super) is_blind: bool,
     /// Rows before filters: no combination of columns has more different values.
@@ -41,6 +50,19 @@ pub(super) struct Guess {
 struct Domain {
     values: f64,
     source: Source,
+    /// The least and the greatest of them, of numbers.
+    bounds: Option<Bounds>,
+}
+
+/// The least and the greatest value of a column.
+pub(super) type Bounds = (f64, f64);
+
+/// The share of the values between `own` bounds that lie between all of the bounds.
+pub(super) fn overlap(own: Bounds, all: impl Iterator<Item = Bounds>) -> f64 {
+    let (least, most) = all.fold(own, |(least, most), one| {
+        (least.max(one.0), most.min(one.1))
+    });
+    ((most - least + 1.0).max(0.0) / (own.1 - own.0 + 1.0)).clamp(0.0, 1.0)
 }
 
 /// Where a column comes from, and how many rows that has.
@@ -57,6 +79,16 @@ impl Guess {
         let known = columns.iter().map(|column| self.domains.get(*column));
         let all = known.map(|domain| domain.map_or(self.base, |domain| domain.values));
         all.product::<f64>().min(self.base).max(1.0)
+    }
+
+    /// The bounds of a column.
+    pub(super) fn bounds(&self, expr: &Expr) -> Option<Bounds> {
+        match expr {
+            Expr::Column(column) => self.domains.get(column)?.bounds,
+            Expr::Alias(alias) => self.bounds(&alias.expr),
+            Expr::Cast(cast) => self.bounds(&cast.expr),
+            _ => None,
+        }
     }
 
     /// Different values of an expression among the rows.
@@ -96,11 +128,30 @@ impl Guess {
         over
     }
 
+    /// The rows that a join above reckons with: it brings the keys again that were put below an aggregate.
+    pub(super) fn met(&self) -> f64 {
+        match self.is_grouped {
+            true => self.unreduced,
+            false => self.rows,
+        }
+    }
+
     /// The same where a share of the rows passes.
     pub(super) fn filtered(mut self, share: f64) -> Self {
         self.rows = (self.rows * share).max(1.0);
         self.unreduced = (self.unreduced * share).max(1.0);
         self
+    }
+
+    /// A column that equals one of a few constants has no other values.
+    fn fix(&mut self, condition: &Expr) {
+        for column in condition.column_refs() {
+            if let Some(domain) = self.domains.get_mut(column)
+                && let Some(values) = values_left(condition, column)
+            {
+                domain.values = domain.values.min(values);
+            }
+        }
     }
 
     /// The columns of `from` under the names that `to` has at the same places.
@@ -118,10 +169,36 @@ impl Guess {
         Self {
             rows,
             unreduced: rows,
+            is_grouped: false,
+            reducing: None,
             is_blind: false,
             base: rows,
             domains: BTreeMap::new(),
         }
+    }
+}
+
+/// How many values of a column a condition leaves at most, if it names them.
+fn values_left(condition: &Expr, column: &Column) -> Option<f64> {
+    let is_it = |expr: &Expr| matches!(expr, Expr::Column(other) if other == column);
+    match condition {
+        Expr::InList(list) if !list.negated && is_it(&list.expr) => Some(list.list.len() as f64),
+        Expr::BinaryExpr(binary) => {
+            let (left, right) = (binary.left.as_ref(), binary.right.as_ref());
+            let sides = || (values_left(left, column), values_left(right, column));
+            match (binary.op, left, right) {
+                (Operator::Eq, own, Expr::Literal(..)) | (Operator::Eq, Expr::Literal(..), own) => {
+                    is_it(own).then_some(1.0)
+                }
+                (Operator::Or, ..) => sides().0.zip(sides().1).map(|(l, r)| l + r),
+                (Operator::And, ..) => match sides() {
+                    (Some(l), Some(r)) => Some(l.min(r)),
+                    (l, r) => l.or(r),
+                },
+                _ => None,
+            }
+        }
+        _ => None,
     }
 }
 
@@ -219,6 +296,7 @@ impl<'a> Guesser<'a> {
                 guess.base *= ROWS_UNNESTED;
                 guess
             }
+            (LogicalPlan::Window(window), [input]) => self.window(window, input),
             (LogicalPlan::Values(values), _) => Guess::of_rows(values.values.len() as f64),
             (_, [input, ..]) => input.clone(),
             (_, []) => Guess::of_rows(1.0),
@@ -239,7 +317,13 @@ impl<'a> Guesser<'a> {
             .into_iter()
             .filter_map(|column| {
                 let values = evidence?.distinct(&column.name)?.min(guess.base);
-                Some((column, Domain { values, source }))
+                let bounds = evidence?.bounds(&column.name);
+                let domain = Domain {
+                    values,
+                    source,
+                    bounds,
+                };
+                Some((column, domain))
             })
             .collect();
         let sampled = predicates(scan, above.clone());
@@ -263,6 +347,9 @@ impl<'a> Guesser<'a> {
             }
             None => guessed(),
         };
+        for condition in scan.filters.iter().chain(above) {
+            guess.fix(condition);
+        }
         guess.filtered(share)
     }
 
@@ -279,33 +366,78 @@ impl<'a> Guesser<'a> {
             true => 1.0,
             false => drawn(all, rows) * sets,
         };
-        let mut guess = Guess::of_rows(groups(input.rows));
+        let most = input.reducing.map_or(f64::INFINITY, |reducing| {
+            // One of the keys has no more values than were put below.
+            let others = keys.iter().map(|key| input.domain(key));
+            let (product, largest) = others.fold((1.0, 1.0f64), |(product, largest), domain| {
+                (product * domain, largest.max(domain))
+            });
+            reducing * product / largest
+        });
+        let mut guess = Guess::of_rows(groups(input.rows).min(most));
         guess.unreduced = groups(input.unreduced);
+        guess.is_grouped = true;
         guess.is_blind = input.is_blind && !keys.is_empty();
         guess.base = guess.unreduced;
         let source = self.source(guess.base);
         let columns = aggregate.schema.columns().into_iter();
-        let keys = keys.iter().map(|key| input.domain(key));
+        let keys = keys
+            .iter()
+            .map(|key| (input.domain(key), input.bounds(key)));
         // A least or greatest value is one of the column; other results are taken to differ from group to group.
         let results = aggregate
             .aggr_expr
             .iter()
             .map(|result| match one_of(result) {
-                Some(column) => input.domain(column),
-                None => guess.base,
+                Some(column) => (input.domain(column), input.bounds(column)),
+                None => (guess.base, None),
             });
         let of_sets = usize::from(sets > 1.0);
-        let values = keys
-            .chain(std::iter::repeat_n(sets, of_sets))
-            .chain(results);
+        let of_sets = std::iter::repeat_n((sets, None), of_sets);
+        let values = keys.chain(of_sets).chain(results);
         guess.domains = columns
             .zip(values)
-            .map(|(column, values)| {
-                let values = values.min(guess.base);
-                (column, Domain { values, source })
+            .map(|(column, (values, bounds))| {
+                let domain = Domain {
+                    values: values.min(guess.base),
+                    source,
+                    bounds,
+                };
+                (column, domain)
             })
             .collect();
         guess
+    }
+
+    /// The numbers of rows within their partitions are as many as a partition has rows, and tell rows apart together
+    /// with what divides the partitions.
+    fn window(&self, window: &Window, input: &Guess) -> Guess {
+        let mut guess = input.clone();
+        let columns = window.schema.columns().into_iter();
+        let own = columns.skip(window.input.schema().fields().len());
+        for (column, expr) in own.zip(&window.window_expr) {
+            let Some(keys) = having::numbered(expr) else {
+                continue;
+            };
+            let source = keys.first().and_then(|key| input.source(key));
+            let source = source.unwrap_or_else(|| self.source(input.base));
+            let values = (input.rows / self.partitions(keys, input)).max(1.0);
+            let domain = Domain {
+                values,
+                source,
+                bounds: None,
+            };
+            guess.domains.insert(column, domain);
+        }
+        guess
+    }
+
+    /// How many partitions a window has.
+    pub(super) fn partitions(&self, keys: &[Expr], input: &Guess) -> f64 {
+        match keys.is_empty() {
+            true => 1.0,
+            false => drawn(self.groups(keys, input), input.rows),
+        }
     }
 
     /// How many groups there can be: keys of one source together are no more than it has rows.
@@ -355,8 +487,12 @@ fn one_of(result: &Expr) -> Option<&Expr> {
 fn projected(exprs: &[Expr], schema: &DFSchema, input: &Guess) -> Guess {
     let columns = schema.columns().into_iter().zip(exprs);
     let domains = columns.filter_map(|(column, expr)| {
-        let (values, source) = (input.domain(expr), input.source(expr)?);
-        Some((column, Domain { values, source }))
+        let domain = Domain {
+            values: input.domain(expr),
+            source: input.source(expr)?,
+            bounds: input.bounds(expr),
+        };
+        Some((column, domain))
     });
     Guess {
         domains: domains.collect(),
@@ -386,183 +522,5 @@ fn limited(limit: &Limit) -> f64 {
     match (limit.get_skip_type(), limit.get_fetch_type()) {
         (Ok(SkipType::Literal(_)), Ok(FetchType::Literal(Some(fetch)))) => fetch as f64,
         _ => f64::INFINITY,
-    }
-}
-
-/// Keys that tie two sources together.
-struct Tie {
-    /// The two sources.
-    of: Option<(u32, u32)>,
-    /// Combinations of the keys on either side, if they were independent.
-    left: f64,
-    right: f64,
-    /// Keys together have no more combinations than this: the rows of the smaller source, if there are several.
-    most: f64,
-    /// Whether anything is known of the right keys.
-    is_known: bool,
-}
-
-impl Tie {
-    /// What an equality of the keys divides by, see [`divisor`].
-    fn divisor(&self, left: &Guess, right: &Guess) -> f64 {
-        let (smaller, larger, rows) = match self.left <= self.right {
-            true => (self.left, self.right, right.unreduced),
-            false => (self.right, self.left, left.unreduced),
-        };
-        divisor(smaller, larger, rows).min(self.most).max(1.0)
-    }
-}
-
-/// What an equality of two keys divides the pairs of rows by: the values of the side that has more. A side that has
-/// values which the other never has, as a calendar has days without sales, is asked for those that both have; so of
-/// the larger domain only what its rows still have counts, but no less than the smaller one.
-pub(super) fn divisor(smaller: f64, larger: f64, rows_of_larger: f64) -> f64 {
-    larger.min(rows_of_larger).max(smaller)
-}
-
-/// The keys of a join, those together that tie the same two sources.
-fn ties(on: &[(Expr, Expr)], left: &Guess, right: &Guess) -> Vec<Tie> {
-    let mut ties: Vec<Tie> = Vec::new();
-    for (l, r) in on {
-        let sources = left.source(l).zip(right.source(r));
-        let of = sources.map(|(l, r)| (l.number, r.number));
-        let (left_values, right_values) = (left.domain(l), right.domain(r));
-        match ties.iter_mut().find(|tie| of.is_some() && tie.of == of) {
-            Some(tie) => {
-                tie.left *= left_values;
-                tie.right *= right_values;
-                tie.most = sources.map_or(tie.most, |(l, r)| l.rows.min(r.rows));
-            }
-            None => ties.push(Tie {
-                of,
-                left: left_values,
-                right: right_values,
-                most: f64::INFINITY,
-                is_known: right.source(r).is_some(),
-            }),
-        }
-    }
-    ties
-}
-
-/// Of the rows that have a key nothing is known of, so many find a partner.
-const UNKNOWN_KEY: f64 = 0.25;
-
-/// With a condition beside the keys, so many of those with a partner keep one.
-const WITH_CONDITION: f64 = 0.9;
-
-/// The share of the rows of the left side that find a partner, with equal keys and a condition. The share of each
-/// further key counts for less: keys of one row depend on each other.
-pub(super) fn matched_share(
-    on: &[(Expr, Expr)],
-    filter: Option<&Expr>,
-    left: &Guess,
-    right: &Guess,
-) -> f64 {
-    if on.is_empty() {
-        return filter.map_or(1.0, |_| 0.5);
-    }
-    let ties = ties(on, left, right).into_iter();
-    let mut shares: Vec<f64> = ties
-        .map(|tie| match tie.is_known {
-            false => UNKNOWN_KEY,
-            true => {
-                let keys = drawn(tie.right.min(tie.most), right.unreduced);
-                (keys / tie.left.min(tie.most).max(1.0)).min(1.0)
-            }
-        })
-        .collect();
-    shares.sort_by(f64::total_cmp);
-    let mut weight = 2.0;
-    let share: f64 = shares
-        .into_iter()
-        .map(|share| {
-            weight /= 2.0;
-            share.powf(weight)
-        })
-        .product();
-    share * filter.map_or(1.0, |_| WITH_CONDITION)
-}
-
-/// At least so many rows find no partner, whatever the keys say: they may lack values between their bounds.
-const UNMATCHED_MIN: f64 = 0.1;
-
-/// The share of the rows of the left side that find no partner.
-pub(super) fn unmatched_share(
-    on: &[(Expr, Expr)],
-    filter: Option<&Expr>,
-    left: &Guess,
-    right: &Guess,
-) -> f64 {
-    (1.0 - matched_share(on, filter, left, right)).max(UNMATCHED_MIN)
-}
-
-fn joined(join: &Join, left: &Guess, right: &Guess) -> Guess {
-    let filter = join.filter.as_ref();
-    let both = || {
-        let mut domains = left.domains.clone();
-        domains.extend(
-            right
-                .domains
-                .iter()
-                .map(|(column, domain)| (column.clone(), *domain)),
-        );
-        domains
-    };
-    let inner = || {
-        let ties = ties(&join.on, left, right).into_iter();
-        let divisor: f64 = ties.map(|tie| tie.divisor(left, right)).product();
-        let matched = left.unreduced * right.unreduced / divisor.max(1.0);
-        let both = Guess::over([left, right].into_iter());
-        let filters = filter.into_iter().flat_map(split_conjunction);
-        let share: f64 = filters
-            .map(|filter| selectivity::share(filter, &both))
-            .product();
-        (matched * share).max(1.0)
-    };
-    let flipped = || -> Vec<(Expr, Expr)> {
-        join.on
-            .iter()
-            .map(|(l, r)| (r.clone(), l.clone()))
-            .collect()
-    };
-    let wide = |rows: f64| {
-        let mut guess = Guess::of_rows(rows);
-        guess.base = rows.max(left.base).max(right.base);
-        guess.domains = both();
-        guess
-    };
-    // Keys below an aggregate leave fewer rows here and are met again above.
-    let reducing = |share: f64| {
-        let mut guess = left.clone().filtered(share);
-        if super::reduce::is_reducing(join) {
-            guess.unreduced = left.unreduced;
-        }
-        guess
-    };
-    let guess = match join.join_type {
-        JoinType::Inner => wide(inner()),
-        JoinType::Left => wide(inner().max(left.rows)),
-        JoinType::Right => wide(inner().max(right.rows)),
-        JoinType::Full => wide(inner().max(left.rows + right.rows)),
-        JoinType::LeftSemi => reducing(matched_share(&join.on, filter, left, right)),
-        JoinType::RightSemi => {
-            let share = matched_share(&flipped(), filter, right, left);
-            right.clone().filtered(share)
-        }
-        JoinType::LeftAnti => {
-            let share = unmatched_share(&join.on, filter, left, right);
-            left.clone().filtered(share)
-        }
-        JoinType::RightAnti => {
-            let share = unmatched_share(&flipped(), filter, right, left);
-            right.clone().filtered(share)
-        }
-        JoinType::LeftMark => left.clone(),
-        JoinType::RightMark => right.clone(),
-    };
-    Guess {
-        is_blind: left.is_blind || right.is_blind,
-        ..guess
     }
 }

@@ -1,10 +1,11 @@
-//! What a condition on the counts, sums and averages of groups leaves: `HAVING sum(quantity) > 300`.
+//! What a condition on the counts, sums and averages of groups leaves, `HAVING sum(quantity) > 300`, and one on the
+//! numbers of rows in a window, `rank() <= 10`.
 //!
 //! A group has one row and as many more as happen to fall into it (Poisson's law), the values of a column lie evenly
 //! between its bounds, and what is made of many of them is spread as a normal distribution.
 
 use datafusion::common::{Column, ScalarValue};
-use datafusion::logical_expr::{Aggregate, BinaryExpr, Expr, LogicalPlan, Operator};
+use datafusion::logical_expr::{Aggregate, BinaryExpr, Expr, LogicalPlan, Operator, Window};
 
 use super::guess::Guesser;
 
@@ -16,6 +17,8 @@ enum Origin<'a> {
     Scan(&'a LogicalPlan, Column),
     /// The aggregate, and which of its results it is.
     Result(&'a Aggregate, &'a Expr),
+    /// The window, and what it computes.
+    Number(&'a Window, &'a Expr),
 }
 
 impl Guesser<'_> {
@@ -30,14 +33,28 @@ impl Guesser<'_> {
             _ => return None,
         };
         let bound = number(bound)?;
-        let Origin::Result(aggregate, result) = origin(input, column)? else {
-            return None;
-        };
-        let spread = self.spread(aggregate, result)?;
-        let share = match op {
-            Operator::Gt | Operator::GtEq => 1.0 - spread.below(bound),
-            Operator::Lt | Operator::LtEq => spread.below(bound),
-            _ => return None,
+        let share = match origin(input, column)? {
+            Origin::Scan(..) => return None,
+            Origin::Result(aggregate, result) => {
+                let spread = self.spread(aggregate, result)?;
+                match op {
+                    Operator::Gt | Operator::GtEq => 1.0 - spread.below(bound),
+                    Operator::Lt | Operator::LtEq => spread.below(bound),
+                    _ => return None,
+                }
+            }
+            Origin::Number(window, number) => {
+                let keys = numbered(number)?;
+                let input = self.guess(&window.input);
+                let rows = (input.rows / self.partitions(keys, &input)).max(1.0);
+                match op {
+                    Operator::Eq => 1.0 / rows,
+                    Operator::Lt => (bound - 1.0) / rows,
+                    Operator::LtEq => bound / rows,
+                    Operator::Gt | Operator::GtEq => 1.0 - bound / rows,
+                    _ => return None,
+                }
+            }
         };
         Some(share.clamp(SHARE_MIN, 1.0))
     }
@@ -79,6 +96,18 @@ impl Guesser<'_> {
     }
 }
 
+/// What divides the partitions in which an expression numbers the rows, if it is such a number.
+pub(super) fn numbered(expr: &Expr) -> Option<&[Expr]> {
+    const NUMBERS: [&str; 3] = ["row_number", "rank", "dense_rank"];
+    match expr {
+        Expr::Alias(alias) => numbered(&alias.expr),
+        Expr::WindowFunction(window) if NUMBERS.contains(&window.fun.name()) => {
+            Some(&window.params.partition_by)
+        }
+        _ => None,
+    }
+}
+
 /// An expression without its name and casts.
 fn plain(expr: &Expr) -> &Expr {
     match expr {
@@ -113,6 +142,10 @@ fn origin<'a>(plan: &'a LogicalPlan, column: &Column) -> Option<Origin<'a>> {
                 Expr::Column(inside) => origin(&aggregate.input, inside),
                 _ => None,
             },
+        },
+        LogicalPlan::Window(window) => match at.checked_sub(window.input.schema().fields().len()) {
+            Some(own) => Some(Origin::Number(window, window.window_expr.get(own)?)),
+            None => origin(&window.input, column),
         },
         LogicalPlan::Filter(_) | LogicalPlan::Join(_) | LogicalPlan::Sort(_) => {
             let mut inputs = plan.inputs().into_iter();

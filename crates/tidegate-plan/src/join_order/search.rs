@@ -1,6 +1,6 @@
 //! The search for the cheapest order: dynamic programming over all bushy trees of few leaves, greedy beyond.
 
-use super::guess::{Guess, divisor, matched_share, unmatched_share};
+use super::guess::{Bounds, Guess, divisor, matched_share, overlap, unmatched_share};
 use super::region::{Region, Set};
 use super::selectivity;
 
@@ -30,6 +30,8 @@ pub(super) struct Search<'a> {
     guesses: &'a [Guess],
     /// The leaves of each class, and the different values of its key in each.
     classes: Vec<Vec<(usize, f64)>>,
+    /// The bounds of these keys.
+    bounds: Vec<Vec<Option<Bounds>>>,
     /// Leaves that share a class, by leaf.
     linked: Vec<Set>,
     /// The share of rows that a leaf that decides leaves.
@@ -44,13 +46,15 @@ pub(super) struct Search<'a> {
 impl<'a> Search<'a> {
     pub(super) fn new(region: &'a Region, guesses: &'a [Guess]) -> Self {
         let count = region.leaves.len();
-        let mut classes = Vec::new();
+        let (mut classes, mut bounds) = (Vec::new(), Vec::new());
         let mut linked = vec![0; count];
         for class in &region.classes {
             let mut members: Vec<(usize, f64)> = Vec::new();
+            let mut own = Vec::new();
             for (leaf, expr) in &class.members {
                 if members.iter().all(|(known, _)| known != leaf) {
                     members.push((*leaf, guesses[*leaf].domain(expr)));
+                    own.push(guesses[*leaf].bounds(expr));
                 }
             }
             for (leaf, _) in &members {
@@ -58,6 +62,7 @@ impl<'a> Search<'a> {
                 linked[*leaf] |= others.fold(0, |set, (other, _)| set | 1 << other);
             }
             classes.push(members);
+            bounds.push(own);
         }
         let owner_of = |owners: Set| owners.trailing_zeros() as usize;
         let shares = region.leaves.iter().zip(guesses).map(|(leaf, guess)| {
@@ -85,6 +90,7 @@ impl<'a> Search<'a> {
             shares: shares.collect(),
             residuals: residuals.collect(),
             classes,
+            bounds,
             linked,
             inner,
             components: Vec::new(),
@@ -130,7 +136,7 @@ impl<'a> Search<'a> {
         let mut divisors: Vec<(usize, usize, f64)> = Vec::new();
         for leaf in members(set) {
             rows += match self.owners(leaf) {
-                None => self.guesses[leaf].unreduced.ln(),
+                None => self.guesses[leaf].met().ln(),
                 Some(_) => self.shares[leaf].ln(),
             };
         }
@@ -145,7 +151,8 @@ impl<'a> Search<'a> {
                 .max_by(|(a, _), (b, _)| self.guesses[*a].base.total_cmp(&self.guesses[*b].base))
                 .map(|(leaf, _)| *leaf);
             for (leaf, domain) in inside().filter(|(leaf, _)| Some(*leaf) != left_out) {
-                let divisor = divisor(fewest, *domain, self.guesses[*leaf].unreduced);
+                let between = self.between(number, *leaf, *domain, set);
+                let divisor = divisor(fewest, *domain, between, self.guesses[*leaf].met());
                 divisors.push((*leaf, number, divisor));
             }
         }
@@ -159,6 +166,24 @@ impl<'a> Search<'a> {
             }
         }
         rows.clamp(0.0, ROWS_LN_MAX).exp()
+    }
+
+    /// The values of a leaf's key in a class between the bounds that it has in the other leaves of a set; zero if bounds
+    /// are not known.
+    fn between(&self, class: usize, leaf: usize, domain: f64, set: Set) -> f64 {
+        let members = self.classes[class].iter().zip(&self.bounds[class]);
+        let inside = members.filter(|((of, _), _)| set & 1 << of != 0);
+        let (mut own, mut others) = (None, Vec::new());
+        for ((of, _), bounds) in inside {
+            match *of == leaf {
+                true => own = *bounds,
+                false => others.extend(*bounds),
+            }
+        }
+        match own {
+            Some(own) if !others.is_empty() => domain * overlap(own, others.into_iter()),
+            _ => 0.0,
+        }
     }
 
     /// What the keys of one leaf divide by; each key with its class and its domain.

@@ -1,0 +1,228 @@
+//! How many rows joins give.
+
+use datafusion::common::JoinType;
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{Expr, Join};
+
+use super::super::{reduce, selectivity};
+use super::{Bounds, Guess, drawn, overlap};
+
+/// Keys that tie two sources together.
+struct Tie {
+    /// The two sources.
+    of: Option<(u32, u32)>,
+    left: Side,
+    right: Side,
+    /// Keys together have no more combinations than this: the rows of the smaller source, if there are several.
+    most: f64,
+    /// Whether anything is known of the right keys.
+    is_known: bool,
+}
+
+/// Combinations of the keys of one side, if they were independent.
+#[derive(Clone, Copy)]
+struct Side {
+    values: f64,
+    /// Those between the bounds of the other side; zero if bounds are not known.
+    between: f64,
+}
+
+impl Side {
+    fn of(own: &Guess, key: &Expr, other: Option<Bounds>) -> Self {
+        let values = own.domain(key);
+        let bounds = own.bounds(key).zip(other);
+        let between = bounds.map_or(0.0, |(own, other)| {
+            values * overlap(own, std::iter::once(other))
+        });
+        Self { values, between }
+    }
+
+    fn and(&mut self, other: Side) {
+        self.values *= other.values;
+        self.between *= other.between;
+    }
+}
+
+impl Tie {
+    /// What an equality of the keys divides by, see [`divisor`].
+    fn divisor(&self, left: &Guess, right: &Guess) -> f64 {
+        let (smaller, larger, rows) = match self.left.values <= self.right.values {
+            true => (self.left, self.right, right.met()),
+            false => (self.right, self.left, left.met()),
+        };
+        divisor(smaller.values, larger.values, larger.between, rows)
+            .min(self.most)
+            .max(1.0)
+    }
+}
+
+/// What an equality of two keys divides the pairs of rows by: the values of the side that has more, and of these only
+/// those that the other side may have.
+///
+/// A calendar has days before the first sale and after the last: of them only those `between` count, and what a
+/// condition leaves is taken to lie among them. Without bounds what the rows of the larger side still have counts, but no
+/// less than the smaller side has.
+pub(in crate::join_order) fn divisor(
+    smaller: f64,
+    larger: f64,
+    between: f64,
+    rows_of_larger: f64,
+) -> f64 {
+    larger.min(rows_of_larger.max(between)).max(smaller)
+}
+
+/// The keys of a join, those together that tie the same two sources.
+fn ties(on: &[(Expr, Expr)], left: &Guess, right: &Guess) -> Vec<Tie> {
+    let mut ties: Vec<Tie> = Vec::new();
+    for (l, r) in on {
+        let sources = left.source(l).zip(right.source(r));
+        let of = sources.map(|(l, r)| (l.number, r.number));
+        let left_side = Side::of(left, l, right.bounds(r));
+        let right_side = Side::of(right, r, left.bounds(l));
+        match ties.iter_mut().find(|tie| of.is_some() && tie.of == of) {
+            Some(tie) => {
+                tie.left.and(left_side);
+                tie.right.and(right_side);
+                tie.most = sources.map_or(tie.most, |(l, r)| l.rows.min(r.rows));
+            }
+            None => ties.push(Tie {
+                of,
+                left: left_side,
+                right: right_side,
+                most: f64::INFINITY,
+                is_known: right.source(r).is_some(),
+            }),
+        }
+    }
+    ties
+}
+
+/// Of the rows that have a key nothing is known of, so many find a partner.
+const UNKNOWN_KEY: f64 = 0.25;
+
+/// With a condition beside the keys, so many of those with a partner keep one.
+const WITH_CONDITION: f64 = 0.9;
+
+/// The share of the rows of the left side that find a partner, with equal keys and a condition. The share of each
+/// further key counts for less: keys of one row depend on each other.
+pub(in crate::join_order) fn matched_share(
+    on: &[(Expr, Expr)],
+    filter: Option<&Expr>,
+    left: &Guess,
+    right: &Guess,
+) -> f64 {
+    if on.is_empty() {
+        return filter.map_or(1.0, |_| 0.5);
+    }
+    let ties = ties(on, left, right).into_iter();
+    let mut shares: Vec<f64> = ties
+        .map(|tie| match tie.is_known {
+            false => UNKNOWN_KEY,
+            true => {
+                let keys = drawn(tie.right.values.min(tie.most), right.met());
+                (keys / tie.left.values.min(tie.most).max(1.0)).min(1.0)
+            }
+        })
+        .collect();
+    shares.sort_by(f64::total_cmp);
+    let mut weight = 2.0;
+    let share: f64 = shares
+        .into_iter()
+        .map(|share| {
+            weight /= 2.0;
+            share.powf(weight)
+        })
+        .product();
+    share * filter.map_or(1.0, |_| WITH_CONDITION)
+}
+
+/// At least so many rows find no partner, whatever the keys say: they may lack values between their bounds.
+const UNMATCHED_MIN: f64 = 0.1;
+
+/// The share of the rows of the left side that find no partner.
+pub(in crate::join_order) fn unmatched_share(
+    on: &[(Expr, Expr)],
+    filter: Option<&Expr>,
+    left: &Guess,
+    right: &Guess,
+) -> f64 {
+    (1.0 - matched_share(on, filter, left, right)).max(UNMATCHED_MIN)
+}
+
+/// What is guessed of a join.
+pub(super) fn joined(join: &Join, left: &Guess, right: &Guess) -> Guess {
+    let filter = join.filter.as_ref();
+    let both = || {
+        let mut domains = left.domains.clone();
+        domains.extend(
+            right
+                .domains
+                .iter()
+                .map(|(column, domain)| (column.clone(), *domain)),
+        );
+        domains
+    };
+    let inner_of = |left_rows: f64, right_rows: f64| {
+        let ties = ties(&join.on, left, right).into_iter();
+        let divisor: f64 = ties.map(|tie| tie.divisor(left, right)).product();
+        let matched = left_rows * right_rows / divisor.max(1.0);
+        let both = Guess::over([left, right].into_iter());
+        let filters = filter.into_iter().flat_map(split_conjunction);
+        let share: f64 = filters
+            .map(|filter| selectivity::share(filter, &both))
+            .product();
+        (matched * share).max(1.0)
+    };
+    let inner = || inner_of(left.met(), right.met());
+    let flipped = || -> Vec<(Expr, Expr)> {
+        join.on
+            .iter()
+            .map(|(l, r)| (r.clone(), l.clone()))
+            .collect()
+    };
+    let wide = |rows: f64| {
+        let mut guess = Guess::of_rows(rows);
+        guess.base = rows.max(left.base).max(right.base);
+        guess.domains = both();
+        guess.reducing = left.reducing.or(right.reducing);
+        guess.unreduced = match left.is_grouped || right.is_grouped {
+            true => rows,
+            false => rows.max(inner_of(left.unreduced, right.unreduced)),
+        };
+        guess
+    };
+    // Keys below an aggregate leave fewer rows here and are met again above.
+    let reducing = |share: f64| {
+        let mut guess = left.clone().filtered(share);
+        if reduce::is_reducing(join) {
+            guess.unreduced = left.unreduced;
+            guess.reducing = Some(right.rows);
+        }
+        guess
+    };
+    let guess = match join.join_type {
+        JoinType::Inner => wide(inner()),
+        JoinType::Left => wide(inner().max(left.rows)),
+        JoinType::Right => wide(inner().max(right.rows)),
+        JoinType::Full => wide(inner().max(left.rows + right.rows)),
+        JoinType::LeftSemi => reducing(matched_share(&join.on, filter, left, right)),
+        JoinType::RightSemi => {
+            let share = matched_share(&flipped(), filter, right, left);
+            right.clone().filtered(share)
+        }
+        JoinType::LeftAnti => {
+            let share = unmatched_share(&join.on, filter, left, right);
+            left.clone().filtered(share)
+        }
+        JoinType::RightAnti => {
+            let share = unmatched_share(&flipped(), filter, right, left);
+            right.clone().filtered(share)
+        }
+        JoinType::LeftMark => left.clone(),
+        JoinType::RightMark => right.clone(),
+    };
+    Guess {
+        is_blind: left.is_blind || right.is_blind,
+        ..guess
+    }
+}
