@@ -34,6 +34,7 @@ fn internal_scalars() -> impl Iterator<Item = Arc<ScalarUDF>> {
         .chain(arithmetic::interval_functions())
         .chain(crate::sql::functions())
         .chain([crate::rules::maybe_null()])
+        .chain(crate::rules::only_row_functions())
 }
 
 /// Whether a function is one that only plans call: no user should be told of it.

@@ -15,6 +15,7 @@ mod subquery_nulls;
 mod temporal;
 
 pub use correlated::Correlated;
+pub(crate) use correlated::only_row_functions;
 pub use distinct_order::DistinctOrder;
 pub use float_meets_decimal::FloatMeetsDecimal;
 pub use guarded_division::GuardedDivision;

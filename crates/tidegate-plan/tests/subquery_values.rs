@@ -82,8 +82,38 @@ async fn values_may_be_null_where_their_columns_may_not() {
             "SELECT count(*) FROM t WHERE (SELECT k FROM t WHERE k > 4) IS NULL",
             "4",
         ),
+        (
+            "SELECT k, (SELECT s FROM t u WHERE u.k = t.k - 1) AS p FROM t WHERE k <> 2 ORDER BY k",
+            "1 |4 ",
+        ),
+        (
+            "SELECT k, (SELECT s FROM t u WHERE u.k + 3 = t.k) AS p FROM t ORDER BY k",
+            "1 |2 |2 |4 a",
+        ),
+        (
+            "SELECT k FROM t WHERE (SELECT s FROM t u WHERE u.k + 3 = t.k) IS NULL ORDER BY k",
+            "1|2|2",
+        ),
+        (
+            "SELECT count((SELECT s FROM t u WHERE u.k + 3 = t.k)) FROM t",
+            "1",
+        ),
     ] {
         assert_eq!(answer(&inputs, sql).await.as_deref(), Ok(expect), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn several_rows_are_an_error_where_they_are_asked_for() {
+    let (_context, inputs) = inputs();
+    for sql in [
+        "SELECT (SELECT s FROM t u WHERE u.k = t.k) FROM t",
+        "SELECT (SELECT s FROM t u WHERE u.k > t.k) FROM t",
+        "SELECT k FROM t WHERE (SELECT s FROM t u WHERE u.k = t.k) = 'a'",
+        "SELECT max((SELECT s FROM t u WHERE u.k = t.k)) FROM t",
+    ] {
+        let error = answer(&inputs, sql).await.unwrap_err();
+        assert!(error.contains("more than one row"), "{sql}: {error}");
     }
 }
 
