@@ -272,9 +272,9 @@ fn around(node: &LogicalPlan) -> Result<LogicalPlan> {
             let plain = split_conjunction(&filter.predicate)
                 .into_iter()
                 .filter(|part| {
-                    !part
-                        .exists(|e| Ok(subquery_in(e).is_some()))
-                        .unwrap_or(true)
+                    // More values than there are do no harm; what refers further out would have to be handed in.
+                    let beyond = |e: &Expr| subquery_in(e).is_some() || e.contains_outer();
+                    !part.exists(|e| Ok(beyond(e))).unwrap_or(true)
                 });
             let input = LogicalPlanBuilder::new_from_arc(Arc::clone(&filter.input));
             match conjunction(plain.cloned()) {
