@@ -11,9 +11,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{InList, InSubquery};
-use datafusion::logical_expr::{
-    Distinct, Expr, FetchType, JoinType, LogicalPlan, SkipType, Subquery, Union,
-};
+use datafusion::logical_expr::{Distinct, Expr, FetchType, LogicalPlan, SkipType, Subquery, Union};
 use datafusion::optimizer::AnalyzerRule;
 
 pub(crate) use maybe_null::{MaybeNull, maybe_null};
@@ -61,7 +59,7 @@ fn hides_null(expr: &Expr) -> bool {
     };
     let plan = &subquery.subquery;
     match plan.schema().fields().as_ref() {
-        [column] => !column.is_nullable() && !is_sure_of_a_row(plan),
+        [column] => !column.is_nullable() && !has_one_row(plan),
         _ => false,
     }
 }
@@ -119,37 +117,26 @@ fn only_subquery(list: &[Expr]) -> Option<&Subquery> {
     }
 }
 
-/// Whether a query has a row whatever the data is.
-fn is_sure_of_a_row(plan: &LogicalPlan) -> bool {
+/// Whether a query has one row whatever the data is. One that may have several is asked for its value, for that would be
+/// an error.
+fn has_one_row(plan: &LogicalPlan) -> bool {
     match plan {
-        LogicalPlan::Projection(projection) => is_sure_of_a_row(&projection.input),
-        LogicalPlan::SubqueryAlias(alias) => is_sure_of_a_row(&alias.input),
-        LogicalPlan::Window(window) => is_sure_of_a_row(&window.input),
-        LogicalPlan::Distinct(Distinct::All(input)) => is_sure_of_a_row(input),
-        LogicalPlan::Sort(sort) => sort.fetch != Some(0) && is_sure_of_a_row(&sort.input),
-        LogicalPlan::Aggregate(aggregate) => {
-            aggregate.group_expr.is_empty() || is_sure_of_a_row(&aggregate.input)
-        }
+        LogicalPlan::Projection(projection) => has_one_row(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => has_one_row(&alias.input),
+        LogicalPlan::Window(window) => has_one_row(&window.input),
+        LogicalPlan::Distinct(Distinct::All(input)) => has_one_row(input),
+        LogicalPlan::Sort(sort) => sort.fetch != Some(0) && has_one_row(&sort.input),
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
         LogicalPlan::Limit(limit) => {
             let skips_none = matches!(limit.get_skip_type(), Ok(SkipType::Literal(0)));
             let fetches = match limit.get_fetch_type() {
                 Ok(FetchType::Literal(rows)) => rows != Some(0),
                 _ => false,
             };
-            skips_none && fetches && is_sure_of_a_row(&limit.input)
+            skips_none && fetches && has_one_row(&limit.input)
         }
         LogicalPlan::EmptyRelation(relation) => relation.produce_one_row,
-        LogicalPlan::Values(values) => !values.values.is_empty(),
-        LogicalPlan::Union(union) => union.inputs.iter().any(|input| is_sure_of_a_row(input)),
-        LogicalPlan::Join(join) => match join.join_type {
-            JoinType::Left => is_sure_of_a_row(&join.left),
-            JoinType::Right => is_sure_of_a_row(&join.right),
-            JoinType::Full => is_sure_of_a_row(&join.left) || is_sure_of_a_row(&join.right),
-            JoinType::Inner if join.on.is_empty() && join.filter.is_none() => {
-                is_sure_of_a_row(&join.left) && is_sure_of_a_row(&join.right)
-            }
-            _ => false,
-        },
+        LogicalPlan::Values(values) => values.values.len() == 1,
         _ => false,
     }
 }
