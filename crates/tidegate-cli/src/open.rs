@@ -1,5 +1,6 @@
 //! Makes the session of a call: settings, tables and views of the configuration, paths, parameters.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use tidegate::{Error, Session};
@@ -35,8 +36,9 @@ pub(crate) async fn session(
         let made = session.register_path(name, path).await;
         made.map_err(|error| configured("table", name, error))?;
     }
+    let mut given = BTreeMap::new();
     for path in &call.paths {
-        register(&session, path, console).await?;
+        register(&session, path, &mut given, console).await?;
     }
     for (name, query) in &config.views {
         let made = session.register_view(name, query);
@@ -48,18 +50,25 @@ pub(crate) async fn session(
     Ok(session)
 }
 
-/// Makes the files of a directory tables, or a file a table named by the start of its name.
-async fn register(session: &Session, path: &Path, console: &Console) -> Result<(), Failure> {
+/// Makes the files of a directory tables, or a file a table named by the start of its name. `given` are the names from
+/// other paths of this call, and which file has each: the first one keeps it.
+async fn register(
+    session: &Session,
+    path: &Path,
+    given: &mut BTreeMap<String, String>,
+    console: &Console,
+) -> Result<(), Failure> {
     let Some(text) = path.to_str() else {
         let message = format!("the path `{}` is not UTF-8", path.display());
         return Err(Failure::usage("bad_path", message));
     };
     let remote = text.contains("://");
     if path.is_dir() || (remote && text.ends_with('/')) {
-        let (_, notices) = session.open_directory(text).await?;
+        let (names, notices) = session.open_directory(text).await?;
         for notice in &notices {
             report::notice(console, notice);
         }
+        given.extend(names.into_iter().map(|name| (name, text.to_owned())));
         return Ok(());
     }
     if !remote && !path.exists() {
@@ -67,7 +76,20 @@ async fn register(session: &Session, path: &Path, console: &Console) -> Result<(
     }
     let name = path.file_name().and_then(|name| name.to_str());
     let stem = name.and_then(|name| name.split('.').find(|part| !part.is_empty()));
-    session.register_path(stem.unwrap_or(text), text).await?;
+    let name = stem.unwrap_or(text);
+    match given.get(name) {
+        None => session.register_path(name, text).await?,
+        Some(first) if first == text => {}
+        Some(_) => report::note(
+            console,
+            format!(
+                "`{text}` has no name of its own: `{name}` is another table; query it as FROM '{text}'"
+            ),
+        ),
+    }
+    given
+        .entry(name.to_owned())
+        .or_insert_with(|| text.to_owned());
     Ok(())
 }
 

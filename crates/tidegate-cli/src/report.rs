@@ -65,6 +65,12 @@ pub(crate) fn notice(console: &Console, notice: &Notice) {
     });
 }
 
+/// Writes a note to standard error, unless it is to be quiet.
+pub(crate) fn note(console: &Console, message: String) {
+    let kind = NoticeKind::Info;
+    notice(console, &Notice { kind, message });
+}
+
 /// Writes a warning to standard error, unless it is to be quiet.
 pub(crate) fn warning(console: &Console, message: &str) {
     let warning = Notice {

@@ -357,6 +357,24 @@ fn a_directory_is_registered() {
 }
 
 #[test]
+fn of_two_paths_with_one_name_the_first_keeps_it_and_the_second_is_told_of() {
+    let shell = Shell::new();
+    for (path, rows) in [("u1/a.csv", "x\n1\n"), ("u2/a.csv", "x\n2\n")] {
+        shell.write(path, rows);
+    }
+    let check = |paths: [&str; 2], told: bool| {
+        let ended = shell.run(&[paths[0], paths[1], "-c", "SELECT x FROM a"]);
+        assert_eq!(ended.stdout, "x\n1\n", "{paths:?}");
+        let note = "note: `u2/a.csv` has no name of its own: `a` is another table; \
+                    query it as FROM 'u2/a.csv'\n";
+        assert_eq!(ended.stderr, if told { note } else { "" }, "{paths:?}");
+    };
+    check(["u1/a.csv", "u2/a.csv"], true);
+    check(["u1/", "u2/a.csv"], true);
+    check(["u1/a.csv", "u1/a.csv"], false);
+}
+
+#[test]
 fn the_sandbox_denies_and_says_so() {
     let shell = Shell::new();
     shell.write("in/a.csv", "x\n1\n");

@@ -33,6 +33,8 @@ fn internal_scalars() -> impl Iterator<Item = Arc<ScalarUDF>> {
         .chain(arithmetic::Comparable::ALL.map(arithmetic::Comparable::function))
         .chain(arithmetic::interval_functions())
         .chain(crate::sql::functions())
+        .chain([crate::rules::maybe_null()])
+        .chain(crate::rules::only_row_functions())
 }
 
 /// Whether a function is one that only plans call: no user should be told of it.

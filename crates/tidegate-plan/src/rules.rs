@@ -11,9 +11,11 @@ mod nested_loop;
 mod same_names;
 mod source_columns;
 mod subquery_marks;
+mod subquery_nulls;
 mod temporal;
 
 pub use correlated::Correlated;
+pub(crate) use correlated::only_row_functions;
 pub use distinct_order::DistinctOrder;
 pub use float_meets_decimal::FloatMeetsDecimal;
 pub use guarded_division::GuardedDivision;
@@ -23,6 +25,8 @@ pub use nested_loop::NestedLoopGuard;
 pub use same_names::{GuardSameNames, UnguardSameNames};
 pub use source_columns::SourceColumns;
 pub use subquery_marks::SubqueryMarks;
+pub use subquery_nulls::SubqueryNulls;
+pub(crate) use subquery_nulls::{MaybeNull, maybe_null};
 pub use temporal::Temporal;
 
 use std::sync::Arc;
@@ -39,7 +43,8 @@ use crate::join_order::JoinModes;
 pub fn analyzer() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
     let coercion = rules.len().saturating_sub(1);
-    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 6] = [
+    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 7] = [
+        Arc::new(SubqueryNulls),
         Arc::new(DistinctOrder),
         Arc::new(ThreeValuedIn),
         Arc::new(Correlated),
@@ -113,6 +118,7 @@ mod tests {
             all.iter().map(|rule| rule.name()).collect(),
             defaults.iter().map(|rule| rule.name()).collect(),
             &[
+                "tidegate_subquery_nulls",
                 "tidegate_distinct_order",
                 "tidegate_three_valued_in",
                 "tidegate_correlated",
@@ -125,8 +131,9 @@ mod tests {
         );
         let names: Vec<_> = all.iter().map(|rule| rule.name()).collect();
         assert_eq!(
-            names[names.len() - 9..],
+            names[names.len() - 10..],
             [
+                "tidegate_subquery_nulls",
                 "tidegate_distinct_order",
                 "tidegate_three_valued_in",
                 "tidegate_correlated",

@@ -5,9 +5,12 @@
 //! 1. A plain chain is left to DataFusion, with a name of its own for each column that is compared with one outside
 //!    where the name alone would not tell two apart ([`chain`]).
 //! 2. Any other subquery is computed once for all values that the query around hands to it ([`domain`]).
+//! 3. One that is used as a value and may have several rows has them counted ([`only_row`]).
 
+mod arguments;
 mod chain;
 mod domain;
+mod only_row;
 mod references;
 
 use std::cell::Cell;
@@ -20,12 +23,14 @@ use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, merge_schema, split_conjunction};
 use datafusion::logical_expr::{
-    Distinct, Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Subquery, SubqueryAlias,
+    Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Subquery, SubqueryAlias,
 };
 use datafusion::optimizer::AnalyzerRule;
 
 use chain::Kind;
 use domain::Domain;
+pub(crate) use only_row::functions as only_row_functions;
+use only_row::has_one_row;
 use references::{Outer, Reach, lateral, outer_columns, subquery_in, subquery_in_mut};
 
 use crate::sql::{Code, Error};
@@ -70,19 +75,27 @@ fn rewrite_node(node: LogicalPlan, statement: &Statement) -> Result<Transformed<
         LogicalPlan::Join(join) if lateral(&join.right).is_some() => {
             rewrite_lateral(join, statement)
         }
-        node if node
-            .expressions()
-            .iter()
-            .any(|expr| refers_outwards(expr, statement.reach)) =>
-        {
-            let rewrite = Rewrite {
-                schema: merge_schema(&node.inputs()),
-                statement,
-            };
-            rewrite.node(node)
+        LogicalPlan::Aggregate(aggregate) => {
+            match arguments::over_columns(&aggregate, statement)? {
+                Some(node) => Ok(Transformed::yes(rewrite_values(node, statement)?.data)),
+                None => rewrite_values(LogicalPlan::Aggregate(aggregate), statement),
+            }
         }
-        node => Ok(Transformed::no(node)),
+        node => rewrite_values(node, statement),
     }
+}
+
+fn rewrite_values(node: LogicalPlan, statement: &Statement) -> Result<Transformed<LogicalPlan>> {
+    let expressions = node.expressions();
+    let mut expressions = expressions.iter();
+    if !expressions.any(|expr| refers_outwards(expr, statement.reach)) {
+        return Ok(Transformed::no(node));
+    }
+    let rewrite = Rewrite {
+        schema: merge_schema(&node.inputs()),
+        statement,
+    };
+    rewrite.node(node)
 }
 
 /// Whether a query refers to columns of the queries around it, be it from a subquery in it.
@@ -113,14 +126,8 @@ impl Rewrite<'_> {
         let mut values = Vec::new();
         let rewritten = node.clone().map_expressions(|expr| {
             let name = names.save(&expr);
-            let expr = expr.transform_down(|expr| {
-                self.expr(
-                    expr,
-                    &node,
-                    takes_values(&node, self.statement.reach),
-                    &mut values,
-                )
-            })?;
+            let expr = expr
+                .transform_down(|expr| self.expr(expr, &node, takes_values(&node), &mut values))?;
             Ok(expr.update_data(|expr| name.restore(expr)))
         })?;
         if !rewritten.transformed {
@@ -166,7 +173,7 @@ impl Rewrite<'_> {
         }
         let rewritten = self.subquery(expr, node, takes_values, values)?;
         let changed = changed || rewritten.transformed;
-        Ok(Transformed::new_transformed(rewritten.data, changed))
+        Ok(Transformed::new(rewritten.data, changed, rewritten.tnr))
     }
 
     fn subquery(
@@ -191,6 +198,15 @@ impl Rewrite<'_> {
             return Ok(Transformed::no(expr));
         }
         let plan = chain::conditions_above_joins(subquery.subquery.as_ref().clone())?;
+        let only = value && !has_one_row(&plan);
+        let plan = match only {
+            true => only_row::counted(plan)?,
+            false => plan,
+        };
+        let shown = |value: Expr| match only {
+            true => only_row::only_value(value),
+            false => value,
+        };
         let plain = chain::is_plain(&plan, kind, self.statement.reach)? && (!value || takes_values);
         if plain {
             let plan = chain::with_own_names(
@@ -200,18 +216,15 @@ impl Rewrite<'_> {
                 self.statement.reach,
             )?;
             *subquery = over(plan, subquery);
-            return Ok(Transformed::yes(expr));
+            return Ok(Transformed::new(shown(expr), true, TreeNodeRecursion::Jump));
         }
         if value {
-            if !has_one_row(&plan) {
-                return Ok(Transformed::no(expr));
-            }
             let number = self.statement.next_number();
             let domain = Domain::new(around(node)?, outer, number, self.statement.reach)?;
             let value = Value::new(&plan, &domain, number)?;
             let column = Expr::Column(value.column.clone());
             values.push(value);
-            return Ok(Transformed::yes(column));
+            return Ok(Transformed::yes(shown(column)));
         }
         let domain = Domain::new(
             around(node)?,
@@ -240,15 +253,8 @@ impl Rewrite<'_> {
 }
 
 /// Whether DataFusion takes a subquery that is a value here.
-fn takes_values(node: &LogicalPlan, reach: Reach) -> bool {
-    match node {
-        LogicalPlan::Projection(_) | LogicalPlan::Filter(_) => true,
-        LogicalPlan::Aggregate(aggregate) => {
-            let mut keys = aggregate.group_expr.iter();
-            !keys.any(|key| refers_outwards(key, reach))
-        }
-        _ => false,
-    }
+fn takes_values(node: &LogicalPlan) -> bool {
+    matches!(node, LogicalPlan::Projection(_) | LogicalPlan::Filter(_))
 }
 
 fn over(plan: LogicalPlan, subquery: &Subquery) -> Subquery {
@@ -266,9 +272,9 @@ fn around(node: &LogicalPlan) -> Result<LogicalPlan> {
             let plain = split_conjunction(&filter.predicate)
                 .into_iter()
                 .filter(|part| {
-                    !part
-                        .exists(|e| Ok(subquery_in(e).is_some()))
-                        .unwrap_or(true)
+                    // More values than there are do no harm; what refers further out would have to be handed in.
+                    let beyond = |e: &Expr| subquery_in(e).is_some() || e.contains_outer();
+                    !part.exists(|e| Ok(beyond(e))).unwrap_or(true)
                 });
             let input = LogicalPlanBuilder::new_from_arc(Arc::clone(&filter.input));
             match conjunction(plain.cloned()) {
@@ -307,19 +313,6 @@ fn refused(what: &str, hint: &str) -> DataFusionError {
         "a subquery that refers to a column of the query around it is not supported {what}"
     );
     DataFusionError::External(Box::new(Error::new(Code::Unsupported, text).hint(hint)))
-}
-
-/// Whether a query has at most one row whatever the data is.
-fn has_one_row(plan: &LogicalPlan) -> bool {
-    match plan {
-        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
-        LogicalPlan::Projection(projection) => has_one_row(&projection.input),
-        LogicalPlan::Filter(filter) => has_one_row(&filter.input),
-        LogicalPlan::SubqueryAlias(alias) => has_one_row(&alias.input),
-        LogicalPlan::Sort(sort) => has_one_row(&sort.input),
-        LogicalPlan::Distinct(Distinct::All(input)) => has_one_row(input),
-        other => other.max_rows().is_some_and(|rows| rows <= 1),
-    }
 }
 
 /// A subquery used as a value, as a column beside those it belongs to.

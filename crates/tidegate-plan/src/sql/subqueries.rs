@@ -45,9 +45,11 @@ pub(crate) const SENTENCES: &[(&str, Code, &str, &str)] = &[
 /// The names that subqueries have inside of a plan.
 pub(crate) const MARKS: &[&str] = &[
     "__always_true",
+    "__argument_",
     "__correlated_sq",
     "__in_subquery",
     "__inner_",
+    "__only",
     "__outer_",
     "__scalar_sq",
     "outer_ref",

@@ -11,6 +11,7 @@ use datafusion::physical_expr::expressions::{
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr, ScalarFunctionExpr};
 
 use crate::arithmetic::{CheckedOp, Operation, ToComparable, sql_type};
+use crate::rules::MaybeNull;
 
 /// A column's name without what DataFusion's planner adds to the text of expressions: types of literals, the frames
 /// of windows.
@@ -205,7 +206,9 @@ fn case(case: &CaseExpr) -> String {
 
 fn call(function: &ScalarFunctionExpr) -> String {
     let args = function.args();
-    if let ([argument], true) = (args, function.fun().inner().is::<ToComparable>()) {
+    let inner = function.fun().inner();
+    let unseen = inner.is::<ToComparable>() || inner.is::<MaybeNull>();
+    if let ([argument], true) = (args, unseen) {
         return expression(argument.as_ref());
     }
     if let Some(checked) = function.fun().inner().downcast_ref::<CheckedOp>() {
