@@ -31,7 +31,7 @@ use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
-use crate::arithmetic::CheckedArithmetic;
+use crate::arithmetic::{CheckedArithmetic, DecimalTypes};
 use crate::join_order::JoinModes;
 
 /// The analyzer's rules. What gives comparisons another meaning comes before type coercion, DataFusion's last one;
@@ -39,10 +39,11 @@ use crate::join_order::JoinModes;
 pub fn analyzer() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
     let coercion = rules.len().saturating_sub(1);
-    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 6] = [
+    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 7] = [
         Arc::new(DistinctOrder),
         Arc::new(ThreeValuedIn),
         Arc::new(Correlated),
+        Arc::new(DecimalTypes::default()),
         Arc::new(FloatMeetsDecimal),
         Arc::new(Temporal),
         Arc::new(IntervalKeys),
@@ -116,6 +117,7 @@ mod tests {
                 "tidegate_distinct_order",
                 "tidegate_three_valued_in",
                 "tidegate_correlated",
+                "tidegate_decimal_types",
                 "tidegate_float_meets_decimal",
                 "tidegate_temporal",
                 "tidegate_interval_keys",
@@ -125,11 +127,12 @@ mod tests {
         );
         let names: Vec<_> = all.iter().map(|rule| rule.name()).collect();
         assert_eq!(
-            names[names.len() - 9..],
+            names[names.len() - 10..],
             [
                 "tidegate_distinct_order",
                 "tidegate_three_valued_in",
                 "tidegate_correlated",
+                "tidegate_decimal_types",
                 "tidegate_float_meets_decimal",
                 "tidegate_temporal",
                 "tidegate_interval_keys",

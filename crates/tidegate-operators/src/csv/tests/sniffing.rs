@@ -73,6 +73,12 @@ fn delimiters() {
 }
 
 #[test]
+fn notes_before_the_header_are_known_by_their_sign() {
+    check("# hello\n# of 2024, all\na,b\n1,2\n", "x");
+    check("# hello\na,b\n1,2\n3,4\n", "x");
+}
+
+#[test]
 fn files_of_one_column() {
     check("a\n1\n2\n", "a BIGINT | ");
     check("a\n", "a NULL | ");
