@@ -76,7 +76,7 @@ fn a_tall_screen_leaves_out_no_rows_either() {
     let shown = terminal.run("select value from generate_series(1, 45) as t(value);");
     assert!(!shown.contains("PAGED"), "{shown}");
     assert!(
-        shown.contains("│    45 │") && shown.contains("│    22 │"),
+        shown.contains("│     45 │") && shown.contains("│     22 │"),
         "{shown}"
     );
     terminal.run(".pager off");

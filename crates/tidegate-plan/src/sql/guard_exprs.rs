@@ -86,7 +86,7 @@ impl Guard<'_> {
         let Some(field) = chain.iter().skip(of_column).find_map(name) else {
             return Ok(());
         };
-        let text = format!("`.{}` behind what is no name", field.value);
+        let text = format!("`.{}` behind an expression", field.value);
         Err(self
             .refuse(&text, field.span)
             .hint(format!("write `['{0}']` in place of `.{0}`", field.value)))
