@@ -180,11 +180,11 @@ impl Accumulator for Between {
         let arrays = state.iter().map(ScalarValue::to_array);
         let arrays: Vec<ArrayRef> = arrays.collect::<Result<_>>()?;
         let values = arrays[0].as_list::<i32>().value(0);
+        let found = ScalarValue::Float64(self.place.among(&values)?);
         // Over a window it is asked again.
         if !self.keeps {
             self.inner.merge_batch(&arrays)?;
         }
-        let found = ScalarValue::Float64(self.place.among(&values)?);
         found.cast_to(values.data_type())
     }
 
