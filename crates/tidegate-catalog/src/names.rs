@@ -11,6 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format;
 use crate::near;
 use crate::options::ReaderOptions;
+use crate::path::Location;
 use crate::table::FilesTable;
 use crate::walk;
 
@@ -188,13 +189,14 @@ fn find(names: &Names, name: &str) -> Result<Resolved> {
                 Kind::NotFound,
                 format!("there is no table or view `{name}`"),
             );
-            Err(
-                match near::did_you_mean(&near::near_names(name, names.keys().map(String::as_str)))
-                {
-                    Some(hint) => error.hint(hint),
-                    None => error,
-                },
-            )
+            let near = near::near_names(name, names.keys().map(String::as_str));
+            Err(match near::did_you_mean(&near) {
+                Some(hint) => error.hint(hint),
+                None if Location::looks_like_path(name) => {
+                    error.hint(format!("a path stands in single quotes: '{name}'"))
+                }
+                None => error,
+            })
         }
         many => {
             let listed: Vec<String> = many.iter().map(|known| format!("\"{known}\"")).collect();

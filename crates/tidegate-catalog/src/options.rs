@@ -446,6 +446,16 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_lists_every_option() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        for name in ReaderOptions::names() {
+            let row = |line: &str| line.starts_with("| `") && line.contains(&format!("`{name}`"));
+            assert!(text.lines().any(row), "{name}");
+        }
+    }
+
+    #[test]
     fn options_are_checked_when_they_are_set() {
         let mut options = ReaderOptions::default();
         options

@@ -199,7 +199,7 @@ fn formats() -> impl Iterator<Item = &'static str> {
 
 /// Reads the command line.
 pub(crate) fn parse(typed: impl IntoIterator<Item = OsString>) -> Result<Parsed, Failure> {
-    let matches = match command().try_get_matches_from(typed) {
+    let matches = match command().try_get_matches_from(with_leading_comments(typed)) {
         Ok(matches) => matches,
         Err(error) if error.kind() == ClapKind::DisplayHelp => {
             return Ok(Parsed::Help(error.render()));
@@ -217,6 +217,32 @@ pub(crate) fn parse(typed: impl IntoIterator<Item = OsString>) -> Result<Parsed,
         verb,
         args,
     })))
+}
+
+/// SQL that begins with a comment is written as one word with its `-c`: alone it looks like a flag.
+fn with_leading_comments(typed: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = Vec::new();
+    let mut may_be_flags = true;
+    for word in typed {
+        let comment = word.to_str().is_some_and(|text| {
+            let rest = text.strip_prefix("--").or_else(|| text.strip_prefix('-'));
+            rest.is_some_and(|rest| rest.starts_with(char::is_whitespace) || text.contains('\n'))
+        });
+        match words.last_mut() {
+            Some(flag) if comment && may_be_flags && flag == "--command" => {
+                flag.push("=");
+                flag.push(word);
+            }
+            Some(flag) if comment && may_be_flags && (flag == "-c" || flag == "-qc") => {
+                flag.push(word);
+            }
+            _ => {
+                may_be_flags &= word != "--";
+                words.push(word);
+            }
+        }
+    }
+    words
 }
 
 /// `-c` and `-f` in the order in which they were typed.
@@ -331,6 +357,28 @@ mod tests {
                 Given::Text("two".into())
             ]
         );
+    }
+
+    #[test]
+    fn sql_may_begin_with_a_comment() {
+        let given = |words: &[&str]| {
+            let words = std::iter::once(&"tidegate").chain(words);
+            match parse(words.map(OsString::from)) {
+                Ok(Parsed::Typed(typed)) => Some(typed.given),
+                _ => None,
+            }
+        };
+        let sql = "-- note\nselect 1";
+        let text = |sql: &str| Some(vec![Given::Text(sql.into())]);
+        for flag in ["-c", "--command", "-qc"] {
+            assert_eq!(given(&[flag, sql]), text(sql), "{flag}");
+            assert_eq!(given(&[flag, "--note\nselect 1"]), text("--note\nselect 1"));
+            assert_eq!(given(&[flag, "- 1"]), text("- 1"));
+        }
+        assert_eq!(given(&["-c", "--fromat"]), None);
+        assert_eq!(given(&["-c", "--quiet"]), None);
+        assert_eq!(given(&["-c", "select 1", sql]), None);
+        assert_eq!(given(&["--", "-c", sql]), Some(Vec::new()));
     }
 
     #[test]

@@ -91,6 +91,19 @@ fn a_broken_view_fails_only_what_uses_it() {
 }
 
 #[test]
+fn a_view_that_reads_itself_says_so_once() {
+    let shell = Shell::new();
+    let views = "[views]\nc = 'SELECT * FROM c'\na = 'FROM b'\nb = 'FROM a'\nd = 'FROM c'\n";
+    shell.write("tidegate.toml", views);
+    for (view, who) in [("c", "c"), ("a", "a"), ("b", "b"), ("d", "c")] {
+        let ended = shell.run(&["-c", &format!("FROM {view}")]);
+        let first = ended.stderr.lines().next();
+        let expect = format!("error: view `{who}` reads itself");
+        assert_eq!(first, Some(expect.as_str()), "{view}");
+    }
+}
+
+#[test]
 fn an_unknown_key_is_an_error_that_names_file_and_line() {
     let shell = Shell::new();
     shell.write("tidegate.toml", "threads = 2\nmemory_limt = '1GiB'\n");

@@ -8,7 +8,7 @@
 mod aggregate;
 mod average;
 mod decimal_average;
-mod divide;
+mod decimal_types;
 mod extremes;
 mod float_result;
 mod function;
@@ -17,14 +17,18 @@ mod interval;
 mod kernels;
 mod linear;
 mod ordered;
+mod percentile;
+mod rounded;
 mod rule;
 
 pub use aggregate::{CheckedSum, checked_sum};
 pub use average::{CheckedAvg, checked_avg};
+pub use decimal_types::DecimalTypes;
 pub use extremes::{greatest, least};
 pub use function::{CheckedOp, Operation, functions};
 pub(crate) use interval::{IntervalScaling, functions as interval_functions};
 pub(crate) use ordered::{Comparable, ToComparable};
+pub use percentile::percentile;
 pub use rule::CheckedArithmetic;
 
 use arrow::array::ArrayRef;

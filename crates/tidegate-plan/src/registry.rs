@@ -83,6 +83,7 @@ impl Registry {
             arithmetic::checked_avg(),
             arithmetic::least(),
             arithmetic::greatest(),
+            arithmetic::percentile(),
         ] {
             registry.add_aggregate(aggregate);
         }

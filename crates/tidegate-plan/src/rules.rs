@@ -35,7 +35,7 @@ use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
-use crate::arithmetic::CheckedArithmetic;
+use crate::arithmetic::{CheckedArithmetic, DecimalTypes};
 use crate::join_order::JoinModes;
 
 /// The analyzer's rules. What gives comparisons another meaning comes before type coercion, DataFusion's last one;
@@ -43,11 +43,12 @@ use crate::join_order::JoinModes;
 pub fn analyzer() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
     let coercion = rules.len().saturating_sub(1);
-    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 7] = [
+    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 8] = [
         Arc::new(SubqueryNulls),
         Arc::new(DistinctOrder),
         Arc::new(ThreeValuedIn),
         Arc::new(Correlated),
+        Arc::new(DecimalTypes::default()),
         Arc::new(FloatMeetsDecimal),
         Arc::new(Temporal),
         Arc::new(IntervalKeys),
@@ -122,6 +123,7 @@ mod tests {
                 "tidegate_distinct_order",
                 "tidegate_three_valued_in",
                 "tidegate_correlated",
+                "tidegate_decimal_types",
                 "tidegate_float_meets_decimal",
                 "tidegate_temporal",
                 "tidegate_interval_keys",
@@ -131,12 +133,13 @@ mod tests {
         );
         let names: Vec<_> = all.iter().map(|rule| rule.name()).collect();
         assert_eq!(
-            names[names.len() - 10..],
+            names[names.len() - 11..],
             [
                 "tidegate_subquery_nulls",
                 "tidegate_distinct_order",
                 "tidegate_three_valued_in",
                 "tidegate_correlated",
+                "tidegate_decimal_types",
                 "tidegate_float_meets_decimal",
                 "tidegate_temporal",
                 "tidegate_interval_keys",

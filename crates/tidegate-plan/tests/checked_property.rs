@@ -236,3 +236,72 @@ fn decimals_agree_with_arrow_where_they_fit() {
         }
     }
 }
+
+/// A result is the nearest one there is, and of two the one away from zero: told by multiplication in 256 bits.
+#[test]
+fn quotients_and_rounded_products_of_decimals_are_the_nearest() {
+    use arrow::datatypes::{DecimalType, i256};
+    let ten_to = |digits: i64| i256::from_string(&format!("1{}", "0".repeat(digits as usize)));
+    let wide = |value: i128| i256::from_i128(value);
+    let nearest = |result: i128, numerator: i256, divisor: i256| {
+        let back = wide(result).wrapping_mul(divisor);
+        let off = numerator.wrapping_sub(back).wrapping_abs();
+        let twice = off.wrapping_add(off);
+        let divisor = divisor.wrapping_abs();
+        twice < divisor || (twice == divisor && back.wrapping_abs() > numerator.wrapping_abs())
+    };
+    for seed in 0..8 {
+        println_seed(seed);
+        let random = &mut Random(seed);
+        for _ in 0..2000 {
+            let mut operand = || {
+                let (digits, precision) = [(5, 5), (15, 30), (18, 38)][random.below(3) as usize];
+                let scale = random.below(19) as i8;
+                let end = 10_i128.pow(digits) - 1;
+                let value = random.integer(-end, end);
+                let scale = scale.min(precision as i8);
+                Decimal128Array::from(vec![Some(value), None])
+                    .with_precision_and_scale(precision, scale)
+                    .unwrap()
+            };
+            let (left, right) = (operand(), operand());
+            let (a, b) = (left.value(0), right.value(0));
+            for op in [Operation::Divide, Operation::Multiply] {
+                let args = vec![
+                    ColumnarValue::Array(Arc::new(left.clone()) as ArrayRef),
+                    ColumnarValue::Array(Arc::new(right.clone()) as ArrayRef),
+                ];
+                let Ok(found) = call(op, args, 2) else {
+                    let size = (a as f64 / 10_f64.powi(left.scale().into()))
+                        / (b as f64 / 10_f64.powi(right.scale().into()));
+                    assert!(op == Operation::Divide && (b == 0 || size.abs() > 1e15));
+                    continue;
+                };
+                let found = found.into_array(2).unwrap();
+                let found = found.as_primitive::<Decimal128Type>();
+                let places = i64::from(found.scale());
+                let (left_places, right_places) = (left.scale(), right.scale());
+                let (numerator, divisor) = match op {
+                    Operation::Divide => {
+                        let up: i64 = places - i64::from(left_places) + i64::from(right_places);
+                        (wide(a).wrapping_mul(ten_to(up).unwrap()), wide(b))
+                    }
+                    _ => {
+                        let down: i64 = i64::from(left_places) + i64::from(right_places) - places;
+                        (wide(a).wrapping_mul(wide(b)), ten_to(down).unwrap())
+                    }
+                };
+                assert!(places >= 16 || op == Operation::Multiply);
+                assert!(Decimal128Type::is_valid_decimal_precision(
+                    found.value(0),
+                    38
+                ));
+                assert!(
+                    nearest(found.value(0), numerator, divisor),
+                    "{op:?} {left:?} {right:?} {found:?}"
+                );
+                assert!(found.is_null(1));
+            }
+        }
+    }
+}

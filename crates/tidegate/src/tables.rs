@@ -19,6 +19,9 @@ use crate::planner::Planner;
 
 /// Views inside views inside views: deeper ones are refused, so that a view of itself is too.
 const VIEW_DEPTH_MAX: usize = 32;
+/// How the messages about them end; they are told once, and not again by each view around.
+const TOO_DEEP: &str = "is read through more than 32 views";
+const READS_ITSELF: &str = "reads itself";
 
 /// The tables of a statement by key, and what was noticed while they were opened.
 #[derive(Default)]
@@ -152,15 +155,22 @@ impl Tables {
             return Err(Error::new(
                 ErrorKind::Sql,
                 "limit",
-                format!(
-                    "view `{name}` reads views more than {VIEW_DEPTH_MAX} deep, perhaps itself"
-                ),
+                format!("view `{name}` {TOO_DEEP}"),
             ));
         }
-        let inside = |error: Error| Error {
-            message: format!("view `{name}`: {}", error.message),
-            span: None,
-            ..error
+        let inside = |error: Error| {
+            let message = match error.message {
+                deep if deep == format!("view `{name}` {TOO_DEEP}") => {
+                    format!("view `{name}` {READS_ITSELF}")
+                }
+                deep if deep.ends_with(TOO_DEEP) || deep.ends_with(READS_ITSELF) => deep,
+                message => format!("view `{name}`: {message}"),
+            };
+            Error {
+                message,
+                span: None,
+                ..error
+            }
         };
         let (plan, notices) = Box::pin(planner.view_plan(&text, depth + 1))
             .await

@@ -27,7 +27,7 @@ impl Staging {
         match found.map(|found| found.kind) {
             Some(Kind::Directory) => {}
             Some(_) => return Err(super::refused(dir, "it is a file, not a directory")),
-            None => return Err(std::io::ErrorKind::NotFound.into()).at("write into", dir),
+            None => return Err(super::refused(dir, "the directory does not exist")),
         }
         recover::sweep(vfs, dir);
         Ok(Self {

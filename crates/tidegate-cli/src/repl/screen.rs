@@ -79,12 +79,12 @@ impl Screen {
         screen
     }
 
-    /// Whether a table is shown in a pager anyway, so that it need not leave out rows. `lines` are
-    /// those of the table with rows left out, `columns` those it is fitted to.
-    pub(crate) fn pages(&self, lines: usize, columns: usize) -> bool {
+    /// Whether a table may be shown in a pager, so that it need not leave out rows: one that would
+    /// leave some out (`cut`), else by the `lines` it has and the `columns` it is fitted to.
+    pub(crate) fn pages(&self, cut: bool, lines: usize, columns: usize) -> bool {
         match self.state {
             State::Paged { .. } => true,
-            State::Held(_) => lines + PROMPT_LINES > self.rows || columns > self.columns,
+            State::Held(_) => cut || lines + PROMPT_LINES > self.rows || columns > self.columns,
             State::Plain | State::Closed => false,
         }
     }

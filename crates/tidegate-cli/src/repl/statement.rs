@@ -181,8 +181,9 @@ impl Repl {
         running.display.clear();
         let shown_max = look.max_rows as u64;
         let cut = rows > shown_max && shown_max > 0;
-        let lines = TABLE_LINES + if cut { shown_max + 2 } else { rows } as usize;
-        let paged = out.get_ref().pages(lines, look.width.unwrap_or(0));
+        let lines = TABLE_LINES + rows as usize;
+        let columns = look.width.unwrap_or(0);
+        let paged = out.get_ref().pages(cut, lines, columns);
         let fitted = look.width.is_some() && !paged;
         let rows_max = if paged { self.page_rows() } else { None };
         let mut sheet = Sheet::new(&schema, look, rows_max, fitted)?;

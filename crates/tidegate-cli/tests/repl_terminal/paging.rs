@@ -66,12 +66,23 @@ fn leaving_the_pager_keeps_the_last_result() {
 }
 
 #[test]
-fn a_tall_screen_shows_head_and_tail_without_the_pager() {
+fn a_tall_screen_leaves_out_no_rows_either() {
     let dir = data();
-    let terminal = with_pager(dir.path(), "echo PAGED; cat", (60, 80));
-    let shown = terminal.run("select value from generate_series(1, 5000) as t(value);");
+    let terminal = with_pager(dir.path(), "echo PAGED; grep -c '│ *[0-9]'", (60, 80));
+    let query = "select value from generate_series(1, 1000) as t(value);";
+    let shown = terminal.run(query);
+    assert!(shown.contains("PAGED") && shown.contains("1000"), "{shown}");
+    // More than head and tail have, and still no more than the screen.
+    let shown = terminal.run("select value from generate_series(1, 45) as t(value);");
     assert!(!shown.contains("PAGED"), "{shown}");
-    assert!(shown.contains("40 of 5,000 rows"), "{shown}");
+    assert!(
+        shown.contains("│     45 │") && shown.contains("│     22 │"),
+        "{shown}"
+    );
+    terminal.run(".pager off");
+    let shown = terminal.run(query);
+    assert!(!shown.contains("PAGED"), "{shown}");
+    assert!(shown.contains("40 of 1,000 rows"), "{shown}");
     terminal.run(".pager always");
     let shown = terminal.run("select value from generate_series(1, 3) as t(value);");
     assert!(shown.contains("PAGED"), "{shown}");

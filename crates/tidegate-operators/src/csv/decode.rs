@@ -451,10 +451,13 @@ fn cast_error(
 ) -> Error {
     let column = &plan.columns[index];
     let cells = cells(plan, nulls, tile, block, index);
-    let reason = messages::no_value(
-        &cells.text(row),
-        column.field.data_type(),
+    let (text, kind) = (cells.text(row), column.field.data_type());
+    let reason = messages::no_value(&text, kind, column.inferred, &plan.dialect);
+    let way_out = messages::way_out(
+        column.field.name(),
+        kind,
         column.inferred,
+        &text,
         &plan.dialect,
     );
     let (start, end) = tile.record(row);
@@ -462,7 +465,7 @@ fn cast_error(
     Error::new(Kind::Cast, &plan.file, reason)
         .at(line, &block.data[start..end])
         .column(column.field.name())
-        .hint(messages::way_out(column.field.name(), column.inferred))
+        .hint(way_out)
 }
 
 fn problem_error(plan: &Plan, block: &mut Block<'_>, problem: &Problem) -> Error {

@@ -74,9 +74,21 @@ pub(super) fn no_value(text: &[u8], kind: &DataType, inferred: bool, dialect: &D
 }
 
 /// What to say so that the value can be read.
-pub(super) fn way_out(column: &str, inferred: bool) -> String {
+pub(super) fn way_out(
+    column: &str,
+    kind: &DataType,
+    inferred: bool,
+    text: &[u8],
+    dialect: &Dialect,
+) -> String {
     let column = column.replace('\'', "''");
-    if inferred {
+    let format = match kind {
+        DataType::Date32 if !inferred && dialect.date_format.is_none() => date_format(text),
+        _ => None,
+    };
+    if let Some(format) = format {
+        format!("date_format='{format}' reads such dates, types={{'{column}': 'VARCHAR'}} any text")
+    } else if inferred {
         format!(
             "the type was taken from the first rows: types={{'{column}': 'VARCHAR'}}, all_text=true or a larger \
              sample_rows reads it, on_error='skip' leaves the row out"
@@ -86,6 +98,26 @@ pub(super) fn way_out(column: &str, inferred: bool) -> String {
             "types={{'{column}': 'VARCHAR'}} reads it as text, on_error='skip' leaves the row out"
         )
     }
+}
+
+/// How a date with the year at its end is written, the day first where that is possible.
+fn date_format(text: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let sign = text.chars().find(|c| !c.is_ascii_digit())?;
+    let mut parts = text.split(sign);
+    let mut number = |digits: std::ops::RangeInclusive<usize>| {
+        let part = parts.next().filter(|part| digits.contains(&part.len()))?;
+        let plain = part.bytes().all(|byte| byte.is_ascii_digit());
+        part.parse::<u32>().ok().filter(|_| plain)
+    };
+    let (first, second, _) = (number(1..=2)?, number(1..=2)?, number(4..=4)?);
+    let whole = parts.next().is_none() && ['.', '/', '-'].contains(&sign);
+    let (day, month) = match (first, second) {
+        (1..=31, 1..=12) => ("%d", "%m"),
+        (1..=12, 13..=31) => ("%m", "%d"),
+        _ => return None,
+    };
+    whole.then(|| format!("{day}{sign}{month}{sign}%Y"))
 }
 
 /// What is wrong with the record at `start`, which has not `fields` fields or has broken quotes.

@@ -120,7 +120,7 @@ impl Sample<'_> {
                 chosen.agreeing,
                 chosen.records
             ))
-            .hint("skip=… leaves lines out before the header, null_padding=true fills short rows, delim says what separates"));
+            .hint(self.notes().unwrap_or_else(|| "skip=… leaves lines out before the header, null_padding=true fills short rows, delim says what separates".into())));
         }
         Ok(chosen.dialect)
     }
@@ -311,10 +311,19 @@ impl Sample<'_> {
             "it is not evident what separates the fields: {}",
             each.join(", ")
         ))
-        .hint(format!(
-            "say which, as in delim='{}'",
-            char::from(first).escape_default()
-        ))
+        .hint(self.notes().unwrap_or_else(|| {
+            let first = char::from(first).escape_default();
+            format!("say which, as in delim='{first}'")
+        }))
+    }
+
+    /// What leaves out notes before the header.
+    fn notes(&self) -> Option<String> {
+        let lines = self.text.split(|byte| *byte == b'\n');
+        let notes = lines.take_while(|line| line.starts_with(b"#")).count();
+        (notes > 0 && self.said.comment.is_none() && self.said.skip.is_none()).then(|| {
+            format!("comment='#' leaves out all lines that begin with it, skip={notes} the first {notes}")
+        })
     }
 
     fn unsure(&self, reason: impl Into<String>) -> Error {

@@ -105,6 +105,7 @@ pub async fn verify(
         }
     };
     check_rows(&footer, &mut verified);
+    check_names(&metadata, &mut verified);
     for row_group in 0..footer.num_row_groups() {
         for leaf in 0..footer.file_metadata().schema_descr().num_columns() {
             let chunk = Chunk {
@@ -127,6 +128,19 @@ fn check_rows(footer: &ParquetMetaData, verified: &mut Verified) {
     if said != rows {
         let what = format!("the footer says {said} rows, its row groups have {rows}");
         verified.fault(None, None, what);
+    }
+}
+
+/// Each name of a column that is there more than once.
+fn check_names(metadata: &ArrowReaderMetadata, verified: &mut Verified) {
+    let fields = metadata.schema().fields();
+    let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
+    for (at, name) in names.iter().enumerate() {
+        let count = names.iter().filter(|other| *other == name).count();
+        if count > 1 && !names[..at].contains(name) {
+            let what = format!("{count} columns have this name");
+            verified.fault(None, Some(name.to_string()), what);
+        }
     }
 }
 
@@ -193,14 +207,18 @@ impl Chunk<'_> {
         Ok(actual)
     }
 
-    /// The name of a column that is not nested: only those have statistics of whole rows.
+    /// The name of a column that is not nested, for only those have statistics of whole rows, and that has it alone: of
+    /// two the statistics of the first would be found.
     fn flat_name(&self) -> Option<&str> {
         let descriptor = self.metadata.metadata().file_metadata().schema_descr();
         let column = descriptor.column(self.leaf);
         let flat = column.path().parts().len() == 1 && column.max_rep_level() == 0;
         let root = descriptor.get_column_root_idx(self.leaf);
         let field = self.metadata.schema().fields().get(root)?;
-        flat.then_some(field.name().as_str())
+        let name = field.name().as_str();
+        let others = self.metadata.schema().fields().iter();
+        let alone = others.filter(|other| other.name() == name).count() == 1;
+        (flat && alone).then_some(name)
     }
 
     /// Compares what the footer says with what was read. True if there were bounds to compare.
@@ -426,6 +444,18 @@ mod tests {
             found,
             [r#"(Some(1), "a") its statistics say min `1000100`, the data have `7`"#]
         );
+    }
+
+    #[test]
+    fn a_name_that_two_columns_have_is_the_fault_and_not_their_statistics() {
+        let ints = |from| -> ArrayRef { Arc::new(Int64Array::from_iter_values(from..from + 3)) };
+        let columns = [("x", ints(1)), ("y", ints(7)), ("x", ints(100))];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        let found = faults(&writer.into_inner().unwrap());
+        assert_eq!(found.1, [r#"(None, "x") 2 columns have this name"#]);
+        assert_eq!(found.0, 1);
     }
 
     #[test]

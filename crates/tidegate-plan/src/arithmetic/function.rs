@@ -18,7 +18,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr_common::datum::apply;
 
-use super::{divide, kernels};
+use super::{decimal_types, kernels, rounded};
 
 /// Which operator a checked function stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -103,6 +103,14 @@ impl CheckedOp {
     pub fn operation(&self) -> Operation {
         self.operation
     }
+
+    /// Whether this is a product of decimals of fewer places than its sides have together.
+    fn is_rounded(&self, left: &DataType, right: &DataType, out: &DataType) -> bool {
+        use decimal_types::scale;
+        self.operation == Operation::Multiply
+            && matches!(out, DataType::Decimal128(..))
+            && scale(out) < scale(left) + scale(right)
+    }
 }
 
 impl ScalarUDFImpl for CheckedOp {
@@ -131,8 +139,15 @@ impl ScalarUDFImpl for CheckedOp {
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
         match (self.operation, arg_types) {
             (Operation::Negate, [argument]) => Ok(argument.clone()),
-            (_, [left, right]) => {
-                BinaryTypeCoercer::new(left, &self.operation.operator(), right).get_result_type()
+            (operation, [left, right]) => {
+                let ours = match operation {
+                    Operation::Multiply => decimal_types::product(left, right),
+                    Operation::Divide => decimal_types::quotient(left, right),
+                    _ => None,
+                };
+                let operator = operation.operator();
+                let theirs = BinaryTypeCoercer::new(left, &operator, right);
+                ours.map_or_else(|| theirs.get_result_type(), Ok)
             }
             _ => plan_err!("wrong number of arguments for `{}`", self.name()),
         }
@@ -141,9 +156,11 @@ impl ScalarUDFImpl for CheckedOp {
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
         match (self.operation, arg_types) {
             (Operation::Negate, [argument]) => Ok(vec![argument.clone()]),
-            (_, [left, right]) => {
-                let (left, right) = BinaryTypeCoercer::new(left, &self.operation.operator(), right)
-                    .get_input_types()?;
+            (operation, [left, right]) => {
+                let operator = operation.operator();
+                let theirs = BinaryTypeCoercer::new(left, &operator, right);
+                let sides = decimal_types::sides(left, right);
+                let (left, right) = sides.map_or_else(|| theirs.get_input_types(), Ok)?;
                 Ok(vec![left, right])
             }
             _ => plan_err!("wrong number of arguments for `{}`", self.name()),
@@ -172,7 +189,10 @@ impl ScalarUDFImpl for CheckedOp {
         let out = args.return_field.data_type();
         match args.args.as_slice() {
             [left, right] if self.operation == Operation::Divide => {
-                divide::decimals(left, right, args.number_rows, out)
+                rounded::quotients(left, right, args.number_rows, out)
+            }
+            [left, right] if self.is_rounded(&left.data_type(), &right.data_type(), out) => {
+                rounded::products(left, right, args.number_rows, out)
             }
             [left, right] => compute(self.operation, left, right, out),
             [argument] => compute(self.operation, argument, argument, out),
@@ -210,10 +230,15 @@ impl ScalarUDFImpl for CheckedOp {
         match (self.operation, inputs) {
             (Operation::Add, [l, r]) => l.add(*r),
             (Operation::Subtract, [l, r]) => l.sub(*r),
-            (Operation::Multiply, [l, r]) => l.mul(*r),
             (Operation::Negate, [argument]) => argument.arithmetic_negate(),
-            (Operation::Divide, [l, r]) => {
-                Interval::make_unbounded(&self.return_type(&[l.data_type(), r.data_type()])?)
+            (Operation::Multiply | Operation::Divide, [l, r]) => {
+                let out = self.return_type(&[l.data_type(), r.data_type()])?;
+                match self.operation == Operation::Divide
+                    || self.is_rounded(&l.data_type(), &r.data_type(), &out)
+                {
+                    true => Interval::make_unbounded(&out),
+                    false => l.mul(*r),
+                }
             }
             _ => Interval::make_unbounded(&DataType::Null),
         }

@@ -6,12 +6,13 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::Case;
+use datafusion::logical_expr::expr::{Case, ScalarFunction};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, when};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::expressions::rewrite_whole_expressions;
 use super::in_subquery::has_predicate_subquery;
+use crate::arithmetic::{CheckedOp, Operation};
 
 /// Makes a divisor NULL for the rows that a condition before it decides: `false AND NULL` is false, `true OR NULL` is
 /// true. Integers and decimals only, for floats are never divided by zero. Comes after type coercion and before checked
@@ -149,12 +150,13 @@ fn undecided(before: Expr, op: Operator) -> Expr {
 
 fn null_divisors(expr: Expr, condition: &Expr, schema: &DFSchema) -> Result<Expr> {
     expr.transform_up(|expr| match expr {
-        Expr::BinaryExpr(binary) if fails_by_zero(&binary, schema)? => {
-            let BinaryExpr { left, op, right } = binary;
-            let null = Expr::Literal(ScalarValue::try_from(right.get_type(schema)?)?, None);
-            let right = Box::new(when(condition.clone(), *right).otherwise(null)?);
-            let binary = BinaryExpr { left, op, right };
-            Ok(Transformed::yes(Expr::BinaryExpr(binary)))
+        mut expr if fails_by_zero(&expr, schema)? => {
+            if let Some(divisor) = divisor(&mut expr) {
+                let null = Expr::Literal(ScalarValue::try_from(divisor.get_type(schema)?)?, None);
+                let value = std::mem::take(divisor);
+                *divisor = when(condition.clone(), value).otherwise(null)?;
+            }
+            Ok(Transformed::yes(expr))
         }
         other => Ok(Transformed::no(other)),
     })
@@ -162,18 +164,34 @@ fn null_divisors(expr: Expr, condition: &Expr, schema: &DFSchema) -> Result<Expr
 }
 
 fn divides(expr: &Expr, schema: &DFSchema) -> Result<bool> {
-    expr.exists(|expr| match expr {
-        Expr::BinaryExpr(binary) => fails_by_zero(binary, schema),
-        _ => Ok(false),
-    })
+    expr.exists(|expr| fails_by_zero(expr, schema))
 }
 
-fn fails_by_zero(binary: &BinaryExpr, schema: &DFSchema) -> Result<bool> {
-    let divides = matches!(binary.op, Operator::Divide | Operator::Modulo)
-        && !matches!(*binary.right, Expr::Literal(..));
-    if !divides {
+fn fails_by_zero(expr: &Expr, schema: &DFSchema) -> Result<bool> {
+    let divisor = match expr {
+        Expr::BinaryExpr(binary) if matches!(binary.op, Operator::Divide | Operator::Modulo) => {
+            binary.right.as_ref()
+        }
+        Expr::ScalarFunction(call) if is_quotient(call) => &call.args[1],
+        _ => return Ok(false),
+    };
+    if matches!(divisor, Expr::Literal(..)) {
         return Ok(false);
     }
-    let divisor = binary.right.get_type(schema)?;
+    let divisor = divisor.get_type(schema)?;
     Ok(divisor.is_integer() || divisor.is_decimal())
+}
+
+fn divisor(expr: &mut Expr) -> Option<&mut Expr> {
+    match expr {
+        Expr::BinaryExpr(binary) => Some(&mut binary.right),
+        Expr::ScalarFunction(call) => call.args.get_mut(1),
+        _ => None,
+    }
+}
+
+/// Of decimals the planner has made the checked function already.
+fn is_quotient(call: &ScalarFunction) -> bool {
+    let checked = call.func.inner().downcast_ref::<CheckedOp>();
+    checked.is_some_and(|checked| checked.operation() == Operation::Divide) && call.args.len() == 2
 }

@@ -1,9 +1,9 @@
 //! The part of the guard that looks at expressions.
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CeilFloorKind, DataType, DateTimeField, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Interval,
-    Spanned, UnaryOperator, Value, ValueWithSpan, WindowFrame, WindowSpec, WindowType,
+    AccessExpr, BinaryOperator, CeilFloorKind, DataType, DateTimeField, Expr, Function,
+    FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments,
+    Interval, Spanned, UnaryOperator, Value, ValueWithSpan, WindowFrame, WindowSpec, WindowType,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -24,7 +24,6 @@ impl Guard<'_> {
             | Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) | Expr::Tuple(_)
             | Expr::Dictionary(_) | Expr::Map(_) | Expr::Array(_)
             | Expr::Wildcard(_) | Expr::QualifiedWildcard(_, _)
-            | Expr::CompoundFieldAccess { root: _, access_chain: _ }
             | Expr::InList { expr: _, list: _, negated: _ }
             | Expr::InSubquery { expr: _, subquery: _, negated: _ }
             | Expr::Between { expr: _, negated: _, low: _, high: _ }
@@ -41,8 +40,12 @@ impl Guard<'_> {
 
             Expr::BinaryOp { left: _, op, right } => self.binary(op, right.span()),
             Expr::UnaryOp { op, expr: _ } => self.unary(op, at),
-            Expr::Like { negated: _, any, expr: _, pattern: _, escape_char: _ }
-            | Expr::ILike { negated: _, any, expr: _, pattern: _, escape_char: _ } => self.refuse_if(*any, "LIKE ANY", at),
+            Expr::CompoundFieldAccess { root, access_chain } => self.fields(root, access_chain),
+            Expr::Like { negated: _, any, expr: _, pattern, escape_char }
+            | Expr::ILike { negated: _, any, expr: _, pattern, escape_char } => {
+                self.refuse_if(*any, "LIKE ANY", at)?;
+                self.escape(escape_char.as_ref(), pattern.span())
+            }
             Expr::Cast { kind: _, expr: _, data_type, array, format } => self.cast(data_type, *array, format.is_some(), at),
             Expr::Ceil { expr: _, field } | Expr::Floor { expr: _, field } => self.ceil_or_floor(field, at),
             Expr::Trim { expr: _, trim_where: _, trim_what: _, trim_characters } => {
@@ -67,6 +70,35 @@ impl Guard<'_> {
             Expr::Prior(_) => Err(self.refuse("PRIOR", at).hint("write WITH RECURSIVE")),
             Expr::Lambda(_) => Err(self.refuse("`->` as a lambda or a path into JSON", at)),
             Expr::MemberOf(_) => Err(self.refuse("MEMBER OF", at)),
+        }
+    }
+
+    /// DataFusion knows `.name` behind the names of tables and columns only.
+    fn fields(&self, root: &Expr, chain: &[AccessExpr]) -> Result<()> {
+        let name = |access: &AccessExpr| match access {
+            AccessExpr::Dot(Expr::Identifier(name)) => Some(name.clone()),
+            _ => None,
+        };
+        let of_column = match root {
+            Expr::Identifier(_) => chain.iter().take_while(|part| name(part).is_some()).count(),
+            _ => 0,
+        };
+        let Some(field) = chain.iter().skip(of_column).find_map(name) else {
+            return Ok(());
+        };
+        let text = format!("`.{}` behind an expression", field.value);
+        Err(self
+            .refuse(&text, field.span)
+            .hint(format!("write `['{0}']` in place of `.{0}`", field.value)))
+    }
+
+    fn escape(&self, sign: Option<&ValueWithSpan>, pattern: Span) -> Result<()> {
+        match sign.map(|sign| &sign.value) {
+            None => Ok(()),
+            Some(Value::SingleQuotedString(sign)) if sign == "\\" => Ok(()),
+            Some(_) => Err(self
+                .refuse("ESCAPE with another sign than `\\`", pattern)
+                .hint("write `\\` before a sign that is meant as itself, as in '100\\%'")),
         }
     }
 

@@ -259,7 +259,30 @@ impl<'a> Reader<'a> {
             return Err(error);
         }
         let error = self.expected("the end of the statement", &token);
-        Err(self.misspelt_clause(error))
+        Err(match self.name_of_a_keyword(&token) {
+            Some(name) => error.hint(format!("as a name it needs AS: `AS {name}`")),
+            None => self.misspelt_clause(error),
+        })
+    }
+
+    /// `SELECT 1 top FROM t`: a word of SQL behind an expression, where a name may end.
+    fn name_of_a_keyword(&self, found: &TokenWithSpan) -> Option<String> {
+        let before = self.parser.index().checked_sub(1);
+        let before = before.and_then(|at| self.piece.tokens.get(at))?;
+        let ends = match &before.token {
+            Token::Word(word) => word.keyword == Keyword::NoKeyword,
+            Token::RParen | Token::RBracket => true,
+            Token::Number(..) | Token::SingleQuotedString(_) => true,
+            _ => false,
+        };
+        let next = &self.parser.peek_nth_token_ref(1).token;
+        let closes = matches!(next, Token::EOF | Token::Comma) || is_word(next, "FROM");
+        match &found.token {
+            Token::Word(word) if word.keyword != Keyword::NoKeyword && ends && closes => {
+                Some(word.value.clone())
+            }
+            _ => None,
+        }
     }
 
     /// `SELECT a FORM t`: the word before the place was meant to be a keyword.

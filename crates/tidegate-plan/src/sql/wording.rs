@@ -254,18 +254,11 @@ fn templates(message: &str) -> Option<Error> {
             format!("there is no table `{name}`"),
         ));
     }
-    if let Some(rest) = message.split_once("Inconsistent data length across values list") {
-        let _ = rest;
-        return Some(Error::new(
-            Code::TypeMismatch,
-            "the rows of VALUES differ in length",
-        ));
-    }
-    if message.contains("Inconsistent data type across values list") {
-        return Some(Error::new(
-            Code::TypeMismatch,
-            "the rows of VALUES differ in type",
-        ));
+    for what in ["length", "type"] {
+        if message.contains(&format!("Inconsistent data {what} across values list")) {
+            let text = format!("the rows of VALUES differ in {what}");
+            return Some(Error::new(Code::TypeMismatch, text));
+        }
     }
     if let Some(name) = between(message, "The window ", " is not defined") {
         return Some(Error::new(
@@ -510,17 +503,28 @@ fn call(message: &str) -> Option<Error> {
 }
 
 pub(crate) fn overflow(message: &str) -> Error {
-    let shown = message.split_once(": ").map_or(message, |(_, rest)| rest);
-    let operation = shown
-        .strip_prefix("Overflow happened on: ")
-        .or(between(shown, "on: ", "\n"));
-    let text = match operation {
-        Some(operation) if !looks_inside(operation) => {
+    let operation = message
+        .split_once("Overflow happened on: ")
+        .map(|(_, rest)| rest.lines().next().unwrap_or_default().trim());
+    let text = match (operation, operation.and_then(least_divided)) {
+        (Some(operation), Some(kind)) => format!("{kind} out of range: `{operation}`"),
+        (Some(operation), None) if !looks_inside(operation) => {
             format!("the result of {operation} does not fit its type")
         }
         _ => "a number does not fit its type".to_string(),
     };
     Error::new(Code::Overflow, text).hint("cast to a wider type first: DECIMAL(38, 0) or DOUBLE")
+}
+
+/// The type whose least value is divided by -1, the one quotient of integers without room.
+fn least_divided(operation: &str) -> Option<&'static str> {
+    match operation.strip_suffix(" / -1")? {
+        "-128" => Some("tinyint"),
+        "-32768" => Some("smallint"),
+        "-2147483648" => Some("integer"),
+        "-9223372036854775808" => Some("bigint"),
+        _ => None,
+    }
 }
 
 /// A value that cannot be read as a type.

@@ -73,6 +73,28 @@ fn delimiters() {
 }
 
 #[test]
+fn notes_before_the_header_are_known_by_their_sign() {
+    check(
+        "# hello\n# of 2024, all\na,b\n1,2\n",
+        "`t.csv`: the first record has 1 field where 3 of 4 records have 2; comment='#' leaves out all lines that begin with it, skip=2 the first 2",
+    );
+    check(
+        "# hello\n# all\na,b\n1,2\n",
+        "`t.csv`: it is not evident what separates the fields: `,` gives 1 to 2 fields; comment='#' leaves out all lines that begin with it, skip=2 the first 2",
+    );
+    let said = Options {
+        comment: Some("#".into()),
+        ..Options::default()
+    };
+    check_said("# hello\n# all\na,b\n1,2\n", &said, "a BIGINT, b BIGINT | ");
+    let said = Options {
+        skip: Some(2),
+        ..Options::default()
+    };
+    check_said("# hello\n# all\na,b\n1,2\n", &said, "a BIGINT, b BIGINT | ");
+}
+
+#[test]
 fn files_of_one_column() {
     check("a\n1\n2\n", "a BIGINT | ");
     check("a\n", "a NULL | ");
