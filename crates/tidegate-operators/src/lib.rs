@@ -16,5 +16,6 @@ pub mod parquet;
 pub mod rejects;
 pub mod source;
 pub mod spill_scope;
+pub mod timestamps;
 pub mod unwinding;
 pub mod write;

@@ -5,6 +5,7 @@
 //! committed: local targets go through `tidegate_checkpoint::StagedWrite`, targets in an object
 //! store through multipart uploads that are completed last.
 
+pub(crate) use csv_cell::timestamp_cell;
 pub use encode::{Encoder, check_schema, encoder};
 pub use error::{Error, Result};
 pub use exec::WriteExec;

@@ -1,11 +1,12 @@
-//! Functions whose answers are given with the query's settings: random numbers from its seed, its user.
+//! Functions whose answers are given with the query's settings: random numbers from its seed, its user, the
+//! time it started.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{ArrayRef, Float64Array, StringArray};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::logical_expr::{
@@ -28,6 +29,7 @@ pub(crate) fn functions(settings: &PlanSettings) -> Vec<Arc<ScalarUDF>> {
             .into(),
         ),
         Arc::new(CurrentUser::new(settings.user.clone()).into()),
+        Arc::new(Now::new(settings).into()),
     ]
 }
 
@@ -177,6 +179,54 @@ impl ScalarUDFImpl for CurrentUser {
         Ok(ColumnarValue::Scalar(ScalarValue::Utf8(Some(
             self.user.clone(),
         ))))
+    }
+}
+
+/// When the query started: microseconds, as every timestamp that does not say otherwise. DataFusion's are nanoseconds.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Now {
+    micros: i64,
+    zone: Arc<str>,
+    aliases: Vec<String>,
+    signature: Signature,
+}
+
+impl Now {
+    fn new(settings: &PlanSettings) -> Self {
+        Self {
+            micros: settings.now.timestamp_micros(),
+            zone: settings.time_zone.as_str().into(),
+            aliases: vec!["current_timestamp".into()],
+            signature: Signature::nullary(Volatility::Stable),
+        }
+    }
+}
+
+impl ScalarUDFImpl for Now {
+    fn name(&self) -> &str {
+        "now"
+    }
+
+    fn aliases(&self) -> &[String] {
+        &self.aliases
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Timestamp(
+            TimeUnit::Microsecond,
+            Some(Arc::clone(&self.zone)),
+        ))
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        Ok(ColumnarValue::Scalar(ScalarValue::TimestampMicrosecond(
+            Some(self.micros),
+            Some(Arc::clone(&self.zone)),
+        )))
     }
 }
 

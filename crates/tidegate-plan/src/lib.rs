@@ -18,6 +18,7 @@ mod session;
 mod settings;
 pub mod sql;
 mod steps;
+mod times;
 mod write;
 
 pub use codec::{attach, decode, encode};

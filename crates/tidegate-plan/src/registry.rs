@@ -35,6 +35,7 @@ fn internal_scalars() -> impl Iterator<Item = Arc<ScalarUDF>> {
         .chain(crate::sql::functions())
         .chain([crate::rules::maybe_null()])
         .chain(crate::rules::only_row_functions())
+        .chain(crate::times::internal())
 }
 
 /// Whether a function is one that only plans call: no user should be told of it.
@@ -78,6 +79,7 @@ impl Registry {
                 .insert(function.name().to_string(), function);
         }
         internal_scalars().for_each(|udf| registry.add_scalar(udf));
+        crate::times::functions().for_each(|udf| registry.add_scalar(udf));
         for aggregate in [
             arithmetic::checked_sum(),
             arithmetic::checked_avg(),

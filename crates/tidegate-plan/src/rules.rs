@@ -1,33 +1,38 @@
 //! Which rules run, in which order: DataFusion's defaults in their order, ours put between.
 
+mod common_type;
 mod correlated;
 mod distinct_order;
 pub(crate) mod expressions;
-mod float_meets_decimal;
 mod guarded_division;
 mod in_subquery;
 mod interval_keys;
+mod meeting;
 mod nested_loop;
 mod same_names;
+mod session_zone;
 mod source_columns;
 mod subquery_marks;
 mod subquery_nulls;
 mod temporal;
+mod time_casts;
 
 pub use correlated::Correlated;
 pub(crate) use correlated::only_row_functions;
 pub use distinct_order::DistinctOrder;
-pub use float_meets_decimal::FloatMeetsDecimal;
 pub use guarded_division::GuardedDivision;
 pub use in_subquery::ThreeValuedIn;
 pub use interval_keys::IntervalKeys;
+pub use meeting::Meeting;
 pub use nested_loop::NestedLoopGuard;
 pub use same_names::{GuardSameNames, UnguardSameNames};
+pub use session_zone::SessionZone;
 pub use source_columns::SourceColumns;
 pub use subquery_marks::SubqueryMarks;
 pub use subquery_nulls::SubqueryNulls;
 pub(crate) use subquery_nulls::{MaybeNull, maybe_null};
 pub use temporal::Temporal;
+pub use time_casts::TimeCasts;
 
 use std::sync::Arc;
 
@@ -39,21 +44,24 @@ use crate::arithmetic::{CheckedArithmetic, DecimalTypes};
 use crate::join_order::JoinModes;
 
 /// The analyzer's rules. What gives comparisons another meaning comes before type coercion, DataFusion's last one;
-/// checked arithmetic needs the types, so it comes after.
+/// casts of times and checked arithmetic need the types, so they come
+/// after.
 pub fn analyzer() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
     let coercion = rules.len().saturating_sub(1);
-    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 8] = [
+    let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 9] = [
         Arc::new(SubqueryNulls),
+        Arc::new(SessionZone),
         Arc::new(DistinctOrder),
         Arc::new(ThreeValuedIn),
         Arc::new(Correlated),
         Arc::new(DecimalTypes::default()),
-        Arc::new(FloatMeetsDecimal),
+        Arc::new(Meeting),
         Arc::new(Temporal),
         Arc::new(IntervalKeys),
     ];
     rules.splice(coercion..coercion, ours);
+    rules.push(Arc::new(TimeCasts));
     rules.push(Arc::new(GuardedDivision));
     rules.push(Arc::new(CheckedArithmetic::default()));
     rules
@@ -120,30 +128,34 @@ mod tests {
             defaults.iter().map(|rule| rule.name()).collect(),
             &[
                 "tidegate_subquery_nulls",
+                "tidegate_session_zone",
                 "tidegate_distinct_order",
                 "tidegate_three_valued_in",
                 "tidegate_correlated",
                 "tidegate_decimal_types",
-                "tidegate_float_meets_decimal",
+                "tidegate_meeting",
                 "tidegate_temporal",
                 "tidegate_interval_keys",
+                "tidegate_time_casts",
                 "tidegate_guarded_division",
                 "tidegate_checked_arithmetic",
             ],
         );
         let names: Vec<_> = all.iter().map(|rule| rule.name()).collect();
         assert_eq!(
-            names[names.len() - 11..],
+            names[names.len() - 13..],
             [
                 "tidegate_subquery_nulls",
+                "tidegate_session_zone",
                 "tidegate_distinct_order",
                 "tidegate_three_valued_in",
                 "tidegate_correlated",
                 "tidegate_decimal_types",
-                "tidegate_float_meets_decimal",
+                "tidegate_meeting",
                 "tidegate_temporal",
                 "tidegate_interval_keys",
                 "type_coercion",
+                "tidegate_time_casts",
                 "tidegate_guarded_division",
                 "tidegate_checked_arithmetic"
             ]

@@ -12,6 +12,7 @@ use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::prelude::SessionConfig;
 
 use crate::arithmetic::{DecimalTypes, IntervalScaling};
+use crate::times::Extract;
 use crate::{PlanSettings, Registry, given, rules, write};
 
 /// The state that plans and runs one query.
@@ -48,8 +49,11 @@ pub fn session_state(
 
 /// Ours come first: DataFusion's leave to none what they do not know.
 fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
-    let mut planners: Vec<Arc<dyn ExprPlanner>> =
-        vec![Arc::new(IntervalScaling), Arc::new(DecimalTypes::default())];
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![
+        Arc::new(IntervalScaling),
+        Arc::new(DecimalTypes::default()),
+        Arc::new(Extract),
+    ];
     planners.extend(SessionStateDefaults::default_expr_planners());
     planners
 }

@@ -35,7 +35,7 @@ pub use options::{Options, parse_type};
 pub use sniff::{Sniffed, sniff};
 pub use split::{Cut, Splitter};
 pub(crate) use survey::Survey;
-pub(crate) use temporal::{days_of, instant_of};
+pub(crate) use temporal::{days_of, instant_of, written};
 pub use transcode::Transcoder;
 
 /// Where a record stands in its file, after decompression and conversion to UTF-8.

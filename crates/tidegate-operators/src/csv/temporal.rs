@@ -13,6 +13,8 @@ pub(super) struct Stamp {
     /// Seconds of the day, less the zone's offset.
     seconds: i64,
     nanoseconds: i64,
+    /// Seconds east of Greenwich, by which the seconds are less than written.
+    offset: i64,
     /// It says its zone.
     pub(super) zoned: bool,
     /// It needs more than microseconds.
@@ -91,6 +93,7 @@ pub(super) fn stamp(cell: Cell<'_>) -> Option<Stamp> {
         days,
         seconds: 0,
         nanoseconds: 0,
+        offset: 0,
         zoned: false,
         fine: false,
     };
@@ -124,7 +127,8 @@ pub(super) fn stamp(cell: Cell<'_>) -> Option<Stamp> {
     }
     if !rest.is_empty() {
         stamp.zoned = true;
-        stamp.seconds -= zone(rest)?;
+        stamp.offset = zone(rest)?;
+        stamp.seconds -= stamp.offset;
     }
     Some(stamp)
 }
@@ -178,6 +182,17 @@ fn zone(bytes: &[u8]) -> Option<i64> {
     (hours <= 18 && minutes <= 59).then_some(sign * (hours * 3600 + minutes * 60))
 }
 
+/// What the clock of a text shows, in seconds since 1970 and nanoseconds, and its offset if it says one.
+pub(crate) fn written(text: &str) -> Option<(i64, i64, Option<i64>)> {
+    let stamp = stamp(whole(text.as_bytes()))?;
+    let seconds = stamp.days * 86_400 + stamp.seconds + stamp.offset;
+    Some((
+        seconds,
+        stamp.nanoseconds,
+        stamp.zoned.then_some(stamp.offset),
+    ))
+}
+
 /// The days since 1970 that a reader finds in a text of the user's format.
 pub(crate) fn days_of(text: &[u8], format: &str) -> Option<i64> {
     date_by(whole(text), format).map(i64::from)
@@ -227,6 +242,7 @@ pub(super) fn stamp_by(cell: Cell<'_>, format: &str) -> Option<Stamp> {
         days: 0,
         seconds,
         nanoseconds,
+        offset: 0,
         zoned,
         fine: nanoseconds % 1000 != 0,
     })

@@ -356,6 +356,14 @@ fn push_binary(out: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// The text of a timestamp.
+pub(crate) fn timestamp_cell(value: i64, per_second: i64, offset: Option<i64>) -> String {
+    let mut out = Vec::new();
+    // Writing into a vector cannot fail, and what is written are digits.
+    let _ = push_timestamp(&mut out, value, per_second, offset);
+    String::from_utf8(out).unwrap_or_default()
+}
+
 fn push_timestamp(
     out: &mut Vec<u8>,
     value: i64,

@@ -3,7 +3,10 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array};
-use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
+};
 use datafusion::common::{exec_err, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::{
@@ -11,6 +14,7 @@ use datafusion::logical_expr::{
 };
 
 use tidegate_operators::floats::{one_nan, one_zero};
+use tidegate_operators::timestamps::per_second;
 
 use super::over_array;
 
@@ -110,7 +114,11 @@ impl ScalarUDFImpl for ToComparable {
             }
             (
                 Comparable::IntervalLength,
-                [DataType::Interval(IntervalUnit::MonthDayNano) | DataType::Null],
+                [
+                    DataType::Interval(IntervalUnit::MonthDayNano)
+                    | DataType::Duration(_)
+                    | DataType::Null,
+                ],
             ) => Ok(DataType::Decimal128(38, 0)),
             _ => plan_err!("{} of {types:?}", self.name()),
         }
@@ -147,6 +155,15 @@ impl ToComparable {
                 let lengths: Decimal128Array = array
                     .as_primitive::<IntervalMonthDayNanoType>()
                     .unary(interval_length);
+                Arc::new(lengths.with_precision_and_scale(38, 0)?)
+            }
+            // Arrow's cast to an interval counts days of a duration in nanoseconds, which end after 292 years.
+            (Comparable::IntervalLength, DataType::Duration(unit)) => {
+                let nanoseconds = i128::from(1_000_000_000 / per_second(*unit));
+                let counts = cast(array, &DataType::Int64)?;
+                let lengths: Decimal128Array = counts
+                    .as_primitive::<Int64Type>()
+                    .unary(|count| i128::from(count) * nanoseconds);
                 Arc::new(lengths.with_precision_and_scale(38, 0)?)
             }
             (Comparable::IntervalLength, DataType::Null) => {

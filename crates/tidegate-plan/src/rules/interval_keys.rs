@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::common::{Column, DFSchema, DataFusionError};
@@ -34,6 +34,8 @@ impl AnalyzerRule for IntervalKeys {
         .data()
     }
 }
+
+const INTERVAL: &DataType = &DataType::Interval(IntervalUnit::MonthDayNano);
 
 fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let mut changed = false;
@@ -80,8 +82,8 @@ fn rewrite_keys(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             for (left, right) in &mut join.on {
                 if is_interval(left, join.left.schema()) && is_interval(right, join.right.schema())
                 {
-                    to_length(left);
-                    to_length(right);
+                    to_length(left, INTERVAL);
+                    to_length(right, INTERVAL);
                     changed = true;
                 }
             }
@@ -121,7 +123,7 @@ fn grouped_by_length(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
     for (at, _) in intervals.iter().enumerate().filter(|(_, is)| **is) {
         let value = std::mem::take(&mut groups[at]).unalias();
         let mut length = value.clone();
-        to_length(&mut length);
+        to_length(&mut length, INTERVAL);
         groups[at] = length.alias(format!("__length_{at}"));
         calls.push(least().call(vec![value]).alias(shown_name(at)));
     }
@@ -143,7 +145,7 @@ fn grouped_by_length(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
 fn to_lengths(exprs: &mut [Expr], schema: &DFSchema) -> bool {
     let mut changed = false;
     for expr in exprs.iter_mut().filter(|expr| is_interval(expr, schema)) {
-        to_length(expr);
+        to_length(expr, INTERVAL);
         changed = true;
     }
     changed

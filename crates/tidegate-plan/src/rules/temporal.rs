@@ -54,8 +54,8 @@ fn sort_by_length(plan: LogicalPlan) -> Transformed<LogicalPlan> {
 pub(super) fn lengths(keys: &mut [SortExpr], schema: &DFSchema) -> bool {
     let mut changed = false;
     for key in keys {
-        if matches!(key.expr.get_type(schema), Ok(DataType::Interval(_))) {
-            to_length(&mut key.expr);
+        if let Ok(kind @ DataType::Interval(_)) = key.expr.get_type(schema) {
+            to_length(&mut key.expr, &kind);
             changed = true;
         }
     }
@@ -148,7 +148,7 @@ fn compare(exprs: Vec<&mut Expr>, schema: &DFSchema) -> Result<bool> {
     if intervals {
         for (expr, kind) in typed {
             if kind != DataType::Null {
-                to_length(expr);
+                to_length(expr, &kind);
             }
         }
     }
@@ -166,10 +166,10 @@ fn compare_inside(expr: &mut Expr, schema: &DFSchema) -> Result<bool> {
     let intervals = are_intervals(&[&outside, &inside])?;
     if intervals {
         if outside != DataType::Null {
-            to_length(&mut predicate.expr);
+            to_length(&mut predicate.expr, &outside);
         }
         if inside != DataType::Null {
-            change_inside(predicate, to_length)?;
+            change_inside(predicate, |value| to_length(value, &inside))?;
         }
     }
     Ok(intervals)
@@ -211,8 +211,11 @@ fn nullif(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     Ok(Transformed::yes(chosen))
 }
 
-pub(super) fn to_length(expr: &mut Expr) {
-    to_type(expr, DataType::Interval(IntervalUnit::MonthDayNano));
+/// Makes a value of a type the length of the interval it is.
+pub(super) fn to_length(expr: &mut Expr, kind: &DataType) {
+    if !matches!(kind, DataType::Duration(_)) {
+        to_type(expr, DataType::Interval(IntervalUnit::MonthDayNano));
+    }
     *expr = Comparable::IntervalLength.of(std::mem::take(expr));
 }
 

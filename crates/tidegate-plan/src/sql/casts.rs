@@ -19,6 +19,7 @@ use datafusion::logical_expr::{
 };
 
 use super::error::{Code, Error};
+use super::timestamp_text;
 use super::value_text;
 use super::whole::Whole;
 use crate::arithmetic::{over_array, sql_type};
@@ -29,7 +30,11 @@ pub fn functions() -> Vec<Arc<ScalarUDF>> {
     let whole = Whole::ALL.map(Whole::function);
     whole
         .into_iter()
-        .chain([Arc::clone(&TIME_TEXT), value_text::function()])
+        .chain([
+            Arc::clone(&TIME_TEXT),
+            value_text::function(),
+            timestamp_text::function(),
+        ])
         .collect()
 }
 

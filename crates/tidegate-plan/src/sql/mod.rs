@@ -36,11 +36,13 @@ mod names;
 mod otherwise;
 mod parameters;
 mod plan;
+mod timestamp_text;
 mod types;
 mod using;
 mod value_text;
 mod virtual_columns;
 mod whole;
+mod zones;
 
 mod blame;
 mod error;
@@ -63,7 +65,9 @@ pub use statement::{
     Name, Parsed, Query, Set, Show, Statement, TableRef, TableRefKind, Value,
 };
 pub use tables::READERS;
+pub(crate) use timestamp_text::time_of_text;
 pub use types::{arrow_type, sql_name};
+pub(crate) use value_text::of as text_of_time;
 
 use std::sync::Arc;
 

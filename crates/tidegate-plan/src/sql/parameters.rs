@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use arrow::datatypes::DataType;
-use arrow::temporal_conversions::{date32_to_datetime, timestamp_ns_to_datetime};
+use arrow::temporal_conversions::{
+    date32_to_datetime, timestamp_ns_to_datetime, timestamp_us_to_datetime,
+};
 use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::{
     CastKind, DataType as SqlType, ExactNumberInfo, Expr, Query, TimezoneInfo, UnaryOperator,
@@ -134,7 +136,11 @@ fn literal(value: &ScalarValue, span: Span) -> Option<Expr> {
         ),
         ScalarValue::TimestampNanosecond(Some(ns), None) => cast(
             text(timestamp_ns_to_datetime(*ns)?.to_string()),
-            SqlType::Timestamp(None, TimezoneInfo::None),
+            SqlType::Timestamp(Some(9), TimezoneInfo::None),
+        ),
+        ScalarValue::TimestampMicrosecond(Some(us), None) => cast(
+            text(timestamp_us_to_datetime(*us)?.to_string()),
+            SqlType::Timestamp(Some(6), TimezoneInfo::None),
         ),
         _ => return None,
     })

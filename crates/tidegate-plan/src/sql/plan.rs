@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use datafusion::catalog::TableFunctionArgs;
 use datafusion::catalog::TableProvider;
 use datafusion::common::config::ConfigOptions;
@@ -38,7 +38,7 @@ use super::parameters::{self, Parameters};
 use super::stack;
 use super::statement::{Insert, Parsed, Query, Statement};
 use super::types::Types;
-use super::{calls, cast_names, casts, using, virtual_columns};
+use super::{calls, cast_names, casts, using, virtual_columns, zones};
 
 /// How often a missed column may be respelt before the error stands.
 const RESPELL_MAX: usize = 64;
@@ -122,6 +122,7 @@ fn query(query: &Query, parsed: &Parsed, inputs: &Inputs<'_>) -> Result<LogicalP
         .flat_map(|schema| schema.fields().iter().map(|f| f.name().as_str()));
     exponents::to_doubles(&mut ast);
     otherwise::rewrite(&mut ast);
+    zones::rewrite(&mut ast, session_zone(inputs.state));
     names::fit(&mut ast, columns);
     virtual_columns::rewrite(&mut ast, inputs.tables, &parsed.source)?;
     let replaced = names::with_replaced_checked(&ast);
@@ -163,6 +164,11 @@ fn query(query: &Query, parsed: &Parsed, inputs: &Inputs<'_>) -> Result<LogicalP
     naming::restore(plan).map_err(failed)
 }
 
+fn session_zone(state: &SessionState) -> &str {
+    let zone = &state.config_options().execution.time_zone;
+    zone.as_deref().unwrap_or("UTC")
+}
+
 /// The rows of an INSERT in the order and types of the table.
 fn insert(insert: &Insert, plan: LogicalPlan, inputs: &Inputs<'_>) -> Result<LogicalPlan> {
     let Some(table) = inputs.tables.get(&insert.table.key) else {
@@ -195,7 +201,7 @@ impl<'a> Context<'a> {
             .iter()
             .map(|(key, table)| (key.as_str(), provider_as_source(Arc::clone(table))))
             .collect();
-        let zone = inputs.state.config_options().execution.time_zone.clone();
+        let zone = session_zone(inputs.state).to_owned();
         Self {
             inputs,
             sources,
@@ -234,6 +240,7 @@ impl ContextProvider for Context<'_> {
                 simplifier
                     .coerce(arg, &schema)
                     .and_then(|arg| simplifier.simplify(arg))
+                    .and_then(in_nanoseconds)
             })
             .collect::<DataFusionResult<Vec<_>>>()?;
         let table =
@@ -326,6 +333,20 @@ impl ContextProvider for Context<'_> {
             .keys()
             .cloned()
             .collect()
+    }
+}
+
+/// Table functions of DataFusion take timestamps of nanoseconds only.
+fn in_nanoseconds(arg: Expr) -> DataFusionResult<Expr> {
+    match arg {
+        Expr::Literal(value, metadata) => Ok(match value.data_type() {
+            DataType::Timestamp(_, zone) => {
+                let kind = DataType::Timestamp(TimeUnit::Nanosecond, zone);
+                Expr::Literal(value.cast_to(&kind)?, metadata)
+            }
+            _ => Expr::Literal(value, metadata),
+        }),
+        other => Ok(other),
     }
 }
 

@@ -48,18 +48,18 @@ const NAMES: [&str; 28] = [
 #[derive(Debug)]
 pub(crate) struct Types {
     /// The session's time zone, for types that have one.
-    pub(crate) zone: Option<String>,
+    pub(crate) zone: String,
 }
 
 impl TypePlanner for Types {
     fn plan_type_field(&self, sql: &SqlType) -> DataFusionResult<Option<FieldRef>> {
         let data_type =
             arrow_type(sql).map_err(|error| DataFusionError::External(Box::new(error)))?;
-        let data_type = match (data_type, &self.zone) {
-            (DataType::Timestamp(unit, Some(_)), Some(zone)) => {
-                DataType::Timestamp(unit, Some(zone.as_str().into()))
+        let data_type = match data_type {
+            DataType::Timestamp(unit, Some(_)) => {
+                DataType::Timestamp(unit, Some(self.zone.as_str().into()))
             }
-            (data_type, _) => data_type,
+            data_type => data_type,
         };
         Ok(Some(Arc::new(Field::new("", data_type, true))))
     }
@@ -199,12 +199,12 @@ fn timestamp(precision: Option<u64>, zone: TimezoneInfo, sql: &SqlType) -> Resul
     let unit = match precision {
         Some(0) => TimeUnit::Second,
         Some(3) => TimeUnit::Millisecond,
-        Some(6) => TimeUnit::Microsecond,
-        None | Some(9) => TimeUnit::Nanosecond,
+        None | Some(6) => TimeUnit::Microsecond,
+        Some(9) => TimeUnit::Nanosecond,
         Some(_) => return Err(unsupported(sql).hint("there are TIMESTAMP(0), (3), (6) and (9)")),
     };
     let zoned = matches!(zone, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone);
-    Ok(DataType::Timestamp(unit, zoned.then(|| "+00:00".into())))
+    Ok(DataType::Timestamp(unit, zoned.then(|| "UTC".into())))
 }
 
 fn structure(fields: &[datafusion::sql::sqlparser::ast::StructField]) -> Result<Fields> {

@@ -1,5 +1,5 @@
-//! The text of lists, structs, maps and intervals as DuckDB writes it: `[a, NULL]`, `{'k': 1}`, `{a=1}`,
-//! `1 day 22:30:00`. Arrow's cast leaves out the NULLs inside and cannot tell `['a, b']` from `['a', 'b']`.
+//! The text of lists, structs, maps, intervals and timestamps as DuckDB writes it: `[a, NULL]`, `{'k': 1}`, `{a=1}`,
+//! `1 day 22:30:00`, `2024-01-01 00:00:00`. Arrow's cast leaves out the NULLs inside and cannot tell `['a, b']` from `['a', 'b']`.
 
 use std::sync::{Arc, LazyLock};
 
@@ -8,12 +8,13 @@ use arrow::array::{
     StringArray, StringBuilder, StructArray,
 };
 use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Int64Type, TimeUnit};
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use tidegate_operators::interval_text::{IntervalText, intervals};
+use tidegate_operators::timestamps::{self, Zone, per_second};
 
 use crate::arithmetic::over_array;
 
@@ -33,7 +34,7 @@ pub(super) fn function() -> Arc<ScalarUDF> {
 }
 
 /// The text of a value.
-pub(super) fn of(value: Expr) -> Expr {
+pub(crate) fn of(value: Expr) -> Expr {
     function().call(vec![value])
 }
 
@@ -80,6 +81,7 @@ fn texts(array: &ArrayRef) -> Result<StringArray> {
         }
         DataType::Struct(_) => struct_texts(array.as_struct())?,
         DataType::Map(..) => map_texts(array.as_map())?,
+        DataType::Timestamp(unit, zone) => timestamp_texts(array, *unit, zone.as_deref())?,
         DataType::Dictionary(_, value) if value.is_nested() => texts(&cast(array, value)?)?,
         _ => match intervals(array) {
             Some(value) => {
@@ -90,6 +92,19 @@ fn texts(array: &ArrayRef) -> Result<StringArray> {
             None => cast(array, &DataType::Utf8)?.as_string::<i32>().clone(),
         },
     })
+}
+
+/// As in CSV; with a zone, its offset.
+fn timestamp_texts(array: &ArrayRef, unit: TimeUnit, zone: Option<&str>) -> Result<StringArray> {
+    let counts = cast(array, &DataType::Int64)?;
+    let zone = zone.and_then(Zone::read);
+    let texts = counts.as_primitive::<Int64Type>().iter().map(|value| {
+        let value = value?;
+        let seconds = value.div_euclid(per_second(unit));
+        let offset = zone.map(|zone| zone.offset_at(seconds).unwrap_or_default());
+        Some(timestamps::text(value, unit, offset))
+    });
+    Ok(texts.collect())
 }
 
 fn list_texts<O: OffsetSizeTrait>(lists: &GenericListArray<O>) -> Result<StringArray> {

@@ -4,6 +4,7 @@
 use super::error::{Code, Error};
 use super::errors::{between, division_by_zero};
 use super::subqueries;
+use super::timestamp_text;
 
 /// Our words for a message we know.
 pub(crate) fn known(message: &str) -> Option<Error> {
@@ -17,6 +18,9 @@ pub(crate) fn known(message: &str) -> Option<Error> {
     }
     if lower.contains("overflow") {
         return Some(overflow(message));
+    }
+    if let Some(error) = timestamp_text::of_message(message) {
+        return Some(error);
     }
     if has("must appear in the GROUP BY clause") || has("must be in GROUP BY") {
         return Some(group_by(message));
@@ -291,9 +295,8 @@ fn of_values(message: &str) -> Option<Error> {
         let text = format!("{value} does not fit {}", article(&types(to)));
         return Some(Error::new(Code::Overflow, text).hint(TRY));
     }
-    if let Some(value) = between(message, "Error parsing timestamp from '", "'") {
-        let text = format!("`{}` is not a TIMESTAMP", clip(value));
-        return Some(Error::new(Code::InvalidValue, text).hint(TRY));
+    if let Some(error) = timestamp_text::of_message(message) {
+        return Some(error);
     }
     if let Some((_, value)) = message.split_once("input syntax for type interval: ") {
         let text = format!("`{}` is not an INTERVAL", value.trim_matches('"'));
@@ -374,7 +377,7 @@ pub(crate) fn columns(count: &str) -> String {
     format!("{count} column{s}")
 }
 
-fn number(text: &str) -> &str {
+pub(super) fn number(text: &str) -> &str {
     let end = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
@@ -503,9 +506,14 @@ fn call(message: &str) -> Option<Error> {
 }
 
 pub(crate) fn overflow(message: &str) -> Error {
-    let operation = message
-        .split_once("Overflow happened on: ")
-        .map(|(_, rest)| rest.lines().next().unwrap_or_default().trim());
+    if let Some(error) = timestamp_text::of_message(message) {
+        return error;
+    }
+    let shown = message.split_once(": ").map_or(message, |(_, rest)| rest);
+    let operation = shown
+        .strip_prefix("Overflow happened on: ")
+        .or(between(shown, "on: ", "\n"))
+        .map(|rest| rest.lines().next().unwrap_or_default().trim());
     let text = match (operation, operation.and_then(least_divided)) {
         (Some(operation), Some(kind)) => format!("{kind} out of range: `{operation}`"),
         (Some(operation), None) if !looks_inside(operation) => {
@@ -692,7 +700,7 @@ fn names(column: &str) -> String {
         .to_string()
 }
 
-fn clip(text: &str) -> String {
+pub(super) fn clip(text: &str) -> String {
     const SHOWN_MAX: usize = 40;
     if text.chars().count() <= SHOWN_MAX {
         return text.to_string();

@@ -344,7 +344,7 @@ fn natural_and_using_joins_keep_one_key() {
 fn time_zones_are_those_of_the_session() {
     check(
         "SELECT arrow_typeof('2020-01-01'::TIMESTAMPTZ) AS a, arrow_typeof('2020-01-01'::TIMESTAMP(3)) AS b",
-        "a|b\nTimestamp(ns, \"+00:00\")|Timestamp(ms)",
+        "a|b\nTimestamp(µs, \"+00:00\")|Timestamp(ms)",
     );
 }
 
