@@ -9,6 +9,7 @@ use crate::arithmetic;
 
 use super::error::{Code, Error, did_you_mean, near};
 use super::naming;
+use super::overflow::overflow;
 use super::source::Source;
 use super::statement::Parsed;
 use super::wording;
@@ -127,7 +128,7 @@ impl Translator<'_> {
     fn arrow(&self, error: &ArrowError) -> Error {
         match error {
             ArrowError::DivideByZero => division_by_zero(),
-            ArrowError::ArithmeticOverflow(message) => wording::overflow(message),
+            ArrowError::ArithmeticOverflow(message) => overflow(message),
             ArrowError::CastError(message) | ArrowError::ParseError(message) => {
                 wording::bad_value(message)
             }

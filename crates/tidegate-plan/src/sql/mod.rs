@@ -47,6 +47,7 @@ mod zones;
 mod blame;
 mod error;
 mod errors;
+mod overflow;
 mod subqueries;
 mod wording;
 

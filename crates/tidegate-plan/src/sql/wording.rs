@@ -3,6 +3,7 @@
 
 use super::error::{Code, Error};
 use super::errors::{between, division_by_zero};
+use super::overflow::overflow;
 use super::subqueries;
 use super::timestamp_text;
 
@@ -503,36 +504,6 @@ fn call(message: &str) -> Option<Error> {
         )
         .hint("cast the arguments: CAST(x AS type)"),
     )
-}
-
-pub(crate) fn overflow(message: &str) -> Error {
-    if let Some(error) = timestamp_text::of_message(message) {
-        return error;
-    }
-    let shown = message.split_once(": ").map_or(message, |(_, rest)| rest);
-    let operation = shown
-        .strip_prefix("Overflow happened on: ")
-        .or(between(shown, "on: ", "\n"))
-        .map(|rest| rest.lines().next().unwrap_or_default().trim());
-    let text = match (operation, operation.and_then(least_divided)) {
-        (Some(operation), Some(kind)) => format!("{kind} out of range: `{operation}`"),
-        (Some(operation), None) if !looks_inside(operation) => {
-            format!("the result of {operation} does not fit its type")
-        }
-        _ => "a number does not fit its type".to_string(),
-    };
-    Error::new(Code::Overflow, text).hint("cast to a wider type first: DECIMAL(38, 0) or DOUBLE")
-}
-
-/// The type whose least value is divided by -1, the one quotient of integers without room.
-fn least_divided(operation: &str) -> Option<&'static str> {
-    match operation.strip_suffix(" / -1")? {
-        "-128" => Some("tinyint"),
-        "-32768" => Some("smallint"),
-        "-2147483648" => Some("integer"),
-        "-9223372036854775808" => Some("bigint"),
-        _ => None,
-    }
 }
 
 /// A value that cannot be read as a type.
