@@ -106,25 +106,41 @@ def same(ours, theirs, kind):
         return False
 
 
-def only_ties_differ(ours, theirs):
+def only_ties_differ(ours, theirs, types):
     """The same rows, and a column that is the same row by row: what it is sorted by, with ties in another order."""
-    if sorted(map(repr, ours)) != sorted(map(repr, theirs)):
+    by_values = lambda row: [repr(rounded(value)) for value in row]
+    if first_difference(sorted(ours, key=by_values), sorted(theirs, key=by_values), types):
         return False
-    return any(list(a) == list(b) for a, b in zip(zip(*ours), zip(*theirs)))
+    columns = zip(zip(*map(by_values, ours)), zip(*map(by_values, theirs)))
+    return any(mine == other for mine, other in columns)
 
 
-def difference(ours, theirs):
-    if len(ours) == len(theirs["rows"]) and ours != theirs["rows"] and only_ties_differ(ours, theirs["rows"]):
-        return None
-    if len(ours) != len(theirs["rows"]):
-        return f"{len(ours)} rows, DuckDB has {len(theirs['rows'])}"
-    for number, (a, b) in enumerate(zip(ours, theirs["rows"])):
+def rounded(value):
+    """A number to sort by: doubles and decimals are written differently."""
+    try:
+        return f"{float(value):.6g}"
+    except (ValueError, TypeError):
+        return value
+
+
+def first_difference(ours, theirs, types):
+    if len(ours) != len(theirs):
+        return f"{len(ours)} rows, DuckDB has {len(theirs)}"
+    for number, (a, b) in enumerate(zip(ours, theirs)):
         if len(a) != len(b):
             return f"{len(a)} columns, DuckDB has {len(b)}"
         for column, (x, y) in enumerate(zip(a, b)):
-            if not same(x, y, theirs["types"][column]):
-                return f"row {number + 1} column {column + 1}: {x!r}, DuckDB has {y!r} ({theirs['types'][column]})"
+            if not same(x, y, types[column]):
+                return f"row {number + 1} column {column + 1}: {x!r}, DuckDB has {y!r} ({types[column]})"
     return None
+
+
+def difference(ours, theirs):
+    rows, types = theirs["rows"], theirs["types"]
+    problem = first_difference(ours, rows, types)
+    if problem and len(ours) == len(rows) and only_ties_differ(ours, rows, types):
+        return None
+    return problem
 
 
 def selected(args):
