@@ -9,6 +9,18 @@ use arrow::datatypes::{ArrowPrimitiveType, DataType, Float16Type, Float32Type, F
 /// Floats of 16 bits.
 pub(crate) type F16 = <Float16Type as ArrowPrimitiveType>::Native;
 
+/// `$values` of the kind that `$array` has; another array is given back as it is.
+macro_rules! of_floats {
+    ($array:expr, $values:ident) => {
+        match $array.data_type() {
+            DataType::Float16 => $values!(Float16Type),
+            DataType::Float32 => $values!(Float32Type),
+            DataType::Float64 => $values!(Float64Type),
+            _ => Arc::clone($array),
+        }
+    };
+}
+
 /// The same values with one NaN. An array that has no other is given back as it is.
 pub fn one_nan(array: &ArrayRef) -> ArrayRef {
     macro_rules! one {
@@ -17,12 +29,7 @@ pub fn one_nan(array: &ArrayRef) -> ArrayRef {
             replace::<$kind>(array, nan, |v| v.is_nan() && v.to_bits() != nan.to_bits())
         }};
     }
-    match array.data_type() {
-        DataType::Float16 => one!(Float16Type),
-        DataType::Float32 => one!(Float32Type),
-        DataType::Float64 => one!(Float64Type),
-        _ => Arc::clone(array),
-    }
+    of_floats!(array, one)
 }
 
 /// The same values with one zero, which has no sign: arrow puts `-0.0` before `0.0`.
@@ -33,12 +40,7 @@ pub fn one_zero(array: &ArrayRef) -> ArrayRef {
             replace::<$kind>(array, -negative, |v| v.to_bits() == negative.to_bits())
         }};
     }
-    match array.data_type() {
-        DataType::Float16 => one!(Float16Type),
-        DataType::Float32 => one!(Float32Type),
-        DataType::Float64 => one!(Float64Type),
-        _ => Arc::clone(array),
-    }
+    of_floats!(array, one)
 }
 
 /// The same rows with one NaN in the columns that are floats; floats inside of lists and structs stay as they are.
@@ -58,7 +60,7 @@ pub(crate) fn rows_with_one_nan(batch: RecordBatch) -> RecordBatch {
 
 fn replace<T: ArrowPrimitiveType>(
     array: &ArrayRef,
-    nan: T::Native,
+    one: T::Native,
     is_other: impl Fn(T::Native) -> bool,
 ) -> ArrayRef {
     let values = array.as_primitive::<T>();
@@ -70,8 +72,9 @@ fn replace<T: ArrowPrimitiveType>(
     if !found {
         return Arc::clone(array);
     }
-    let one: PrimitiveArray<T> = values.unary(|value| if is_other(value) { nan } else { value });
-    Arc::new(one)
+    let replaced: PrimitiveArray<T> =
+        values.unary(|value| if is_other(value) { one } else { value });
+    Arc::new(replaced)
 }
 
 #[cfg(test)]

@@ -1,6 +1,38 @@
 //! What SQL's functions of timestamps mean where DataFusion has another meaning or none: time zones and what is
 //! computed in nanoseconds.
 
+/// What a function of ours in place of DataFusion's, which it keeps as `theirs`, has in common with it.
+macro_rules! as_theirs {
+    () => {
+        fn name(&self) -> &str {
+            self.theirs.name()
+        }
+
+        fn aliases(&self) -> &[String] {
+            self.theirs.aliases()
+        }
+
+        fn signature(&self) -> &datafusion::logical_expr::Signature {
+            self.theirs.signature()
+        }
+
+        fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+            self.theirs.inner().return_type(types)
+        }
+
+        fn return_field_from_args(
+            &self,
+            args: datafusion::logical_expr::ReturnFieldArgs,
+        ) -> Result<arrow::datatypes::FieldRef> {
+            self.theirs.inner().return_field_from_args(args)
+        }
+
+        fn documentation(&self) -> Option<&datafusion::logical_expr::Documentation> {
+            self.theirs.documentation()
+        }
+    };
+}
+
 mod at_zone;
 mod bin;
 mod parts;

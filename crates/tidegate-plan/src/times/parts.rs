@@ -4,17 +4,14 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, IntervalMonthDayNanoArray};
-use arrow::datatypes::{DataType, FieldRef, Int32Type};
+use arrow::datatypes::{DataType, Int32Type};
 use datafusion::common::{ScalarValue, exec_err};
 use datafusion::error::Result;
 use datafusion::functions::datetime::date_part;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult};
 use datafusion::logical_expr::preimage::PreimageResult;
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{
-    ColumnarValue, Documentation, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
-    ScalarUDFImpl, Signature,
-};
+use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl};
 
 use tidegate_operators::interval_text::intervals;
 
@@ -46,25 +43,7 @@ struct Parts {
 }
 
 impl ScalarUDFImpl for Parts {
-    fn name(&self) -> &str {
-        self.theirs.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.theirs.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.theirs.signature()
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.theirs.inner().return_type(types)
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        self.theirs.inner().return_field_from_args(args)
-    }
+    as_theirs!();
 
     fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [part, time] = args.args.as_mut_slice() else {
@@ -100,10 +79,6 @@ impl ScalarUDFImpl for Parts {
         info: &SimplifyContext,
     ) -> Result<PreimageResult> {
         self.theirs.inner().preimage(args, literal, info)
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.theirs.documentation()
     }
 }
 
