@@ -11,7 +11,7 @@ use datafusion::common::{ScalarValue, Statistics};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{
-    FileGroup, FileScanConfigBuilder, FileSource, ParquetSource,
+    FileGroup, FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource,
 };
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
@@ -272,6 +272,42 @@ impl FilesTable {
         }
     }
 
+    /// Whether all rows are read in one partition, whatever of the files is left out.
+    pub fn is_one_partition(&self, state: &dyn Session) -> datafusion::error::Result<bool> {
+        let all: Vec<usize> = (0..self.files.len()).collect();
+        Ok(self
+            .dealt(state, &all, |config| Ok(config))?
+            .file_groups
+            .len()
+            <= 1)
+    }
+
+    /// A scan of some files, dealt into partitions, with what `with` says of it.
+    fn dealt(
+        &self,
+        state: &dyn Session,
+        chosen: &[usize],
+        with: impl FnOnce(FileScanConfigBuilder) -> datafusion::error::Result<FileScanConfigBuilder>,
+    ) -> datafusion::error::Result<FileScanConfig> {
+        let groups = self.groups(state, chosen);
+        let source = self.source(state, None)?;
+        let config = FileScanConfigBuilder::new(self.store_url.clone(), source)
+            .with_file_groups(groups)
+            .with_expr_adapter(Some(Arc::new(NamesAdapterFactory)));
+        let config = with(config)?.build();
+        // Files of records are cut by their source.
+        let cut = match self.reading {
+            Reading::Parquet(_) => None,
+            Reading::Records { .. } => {
+                let target = state.config().target_partitions();
+                let min = state.config_options().optimizer.repartition_file_min_size;
+                let source = config.file_source();
+                source.repartitioned(target, min, None, &config)?
+            }
+        };
+        Ok(cut.unwrap_or(config))
+    }
+
     fn groups(&self, state: &dyn Session, chosen: &[usize]) -> Vec<FileGroup> {
         let statistics = self.table_statistics();
         let cutters: Vec<_> = chosen.iter().map(|at| self.cutter(*at)).collect();
@@ -283,13 +319,10 @@ impl FilesTable {
                 cut: cutter.as_deref(),
             }
         });
-        let optimizer = &state.config_options().optimizer;
+        let min = state.config_options().optimizer.repartition_file_min_size;
         let dealing = Dealing {
             partitions: state.config().target_partitions(),
-            cut_from_bytes: match optimizer.repartition_file_scans {
-                true => optimizer.repartition_file_min_size as u64,
-                false => u64::MAX,
-            },
+            cut_from_bytes: min as u64,
         };
         groups::deal(candidates.collect(), dealing)
     }
@@ -393,13 +426,12 @@ impl TableProvider for FilesTable {
                 if cut { merged.to_inexact() } else { merged }
             }
         };
-        let config = FileScanConfigBuilder::new(self.store_url.clone(), self.source(state, None)?)
-            .with_file_groups(self.groups(state, &chosen))
-            .with_statistics(statistics)
-            .with_projection_indices(projection.cloned())?
-            .with_limit(limit)
-            .with_expr_adapter(Some(Arc::new(NamesAdapterFactory)))
-            .build();
+        let config = self.dealt(state, &chosen, |config| {
+            let config = config
+                .with_statistics(statistics)
+                .with_projection_indices(projection.cloned())?;
+            Ok(config.with_limit(limit))
+        })?;
         Ok(DataSourceExec::from_data_source(config))
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::vfs::{Kind, LockFile, Metadata, Vfs, VfsFile, VfsLock};
+use crate::vfs::{Kind, LockFile, Metadata, Vfs, VfsFile, VfsLock, VfsRead};
 use disk::{Disk, Ino, Node, ROOT};
 
 mod disk;
@@ -229,6 +229,25 @@ impl Drop for FaultLock {
     }
 }
 
+#[derive(Debug)]
+struct FaultRead {
+    vfs: FaultVfs,
+    ino: Ino,
+}
+
+impl VfsRead for FaultRead {
+    fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.vfs.call(|disk| {
+            let data = disk.read(self.ino)?;
+            let from = usize::try_from(offset).unwrap_or(usize::MAX);
+            let to = from.saturating_add(bytes.len());
+            let part = data.get(from..to).ok_or(io::ErrorKind::UnexpectedEof)?;
+            bytes.copy_from_slice(part);
+            Ok(())
+        })
+    }
+}
+
 impl Vfs for FaultVfs {
     fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
         let ino = self.call(|disk| {
@@ -251,6 +270,12 @@ impl Vfs for FaultVfs {
             sync_failed: false,
             locked: false,
         }))
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<Box<dyn VfsRead>> {
+        let ino = self.call(|disk| disk.find(path))?;
+        let vfs = self.clone();
+        Ok(Box::new(FaultRead { vfs, ino }))
     }
 
     fn read(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {

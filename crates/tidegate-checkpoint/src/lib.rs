@@ -1,9 +1,10 @@
 //! Bytes and files: what a killed process may leave behind, and how it is put right.
 //!
 //! Owns the file system seam ([`Vfs`], with a real and a fault-injecting form), staged writes
-//! ([`StagedWrite`]: a target is the old or the new state, whole) and private temporary
-//! directories ([`TempRoot`]). It knows nothing of Arrow, plans or SQL, and is synchronous.
+//! ([`StagedWrite`]: a target is the old or the new state, whole), files of checked frames ([`frames`])
+//! and private temporary directories ([`TempRoot`]). It knows nothing of Arrow, plans or SQL, and is synchronous.
 
+pub mod frames;
 pub mod staged;
 pub mod temp;
 pub mod vfs;

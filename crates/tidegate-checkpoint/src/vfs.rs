@@ -59,6 +59,12 @@ pub trait VfsFile: Write + Send {
     fn try_lock(&mut self) -> io::Result<bool>;
 }
 
+/// An open file that is being read.
+pub trait VfsRead: Debug + Send + Sync {
+    /// Fills `bytes` from `offset` on; an error when the file ends before.
+    fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
+}
+
 /// A lock that is held until dropped, or until the process dies.
 pub trait VfsLock: Debug + Send + Sync {
     /// The inode of the locked file.
@@ -93,6 +99,8 @@ pub trait Vfs: Debug + Send + Sync + 'static {
     fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>>;
     /// Opens a pipe or device for writing, or the process's own standard streams.
     fn open_stream(&self, path: &Path) -> io::Result<Box<dyn VfsFile>>;
+    /// Opens a file to be read from any place.
+    fn open_read(&self, path: &Path) -> io::Result<Box<dyn VfsRead>>;
     /// Reads a whole file of at most `bytes_max` bytes.
     fn read(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>>;
     /// What `path` names, links followed.

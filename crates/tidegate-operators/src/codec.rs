@@ -3,6 +3,8 @@
 //! Each piece begins with a mark, a version and a kind. A scan is DataFusion's own message about
 //! files and projection, and ours about the format; what it runs with is attached again later.
 
+mod shuffle;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -23,6 +25,8 @@ use datafusion_proto::protobuf::physical_plan_node::PhysicalPlanType;
 use datafusion_proto::protobuf::{AvroScanExecNode, FileScanExecConf, PhysicalPlanNode};
 use serde::{Deserialize, Serialize};
 
+use self::shuffle::Codec;
+use crate::shuffle::{ShuffleExec, ShuffleReadExec};
 use crate::source::{Format, RecordSource, record_scan};
 
 /// What every piece begins with.
@@ -33,6 +37,8 @@ const VERSION: u8 = 1;
 
 /// The kinds of nodes.
 const RECORD_SCAN: u8 = 1;
+const SHUFFLE: u8 = 2;
+const SHUFFLE_READ: u8 = 3;
 
 /// What DataFusion's message about a scan leaves out.
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,6 +60,16 @@ pub fn try_encode(
     codec: &dyn PhysicalExtensionCodec,
     converter: &dyn PhysicalProtoConverterExtension,
 ) -> Result<bool> {
+    if let Some(moved) = node.downcast_ref::<ShuffleExec>() {
+        let (ours, theirs) = Codec { codec, converter }.encode(moved)?;
+        append(out, SHUFFLE, &ours, &theirs)?;
+        return Ok(true);
+    }
+    if let Some(read) = node.downcast_ref::<ShuffleReadExec>() {
+        let (ours, theirs) = Codec { codec, converter }.encode_read(read)?;
+        append(out, SHUFFLE_READ, &ours, &theirs)?;
+        return Ok(true);
+    }
     let Some((config, source)) = record_scan(node) else {
         return Ok(false);
     };
@@ -66,17 +82,26 @@ pub fn try_encode(
     };
     let ours = serde_json::to_vec(&ours).map_err(external)?;
     let theirs = serialize_file_scan_config(config, codec, converter)?;
-    out.extend_from_slice(MARK);
-    out.extend_from_slice(&[VERSION, RECORD_SCAN]);
-    out.extend_from_slice(&(ours.len() as u64).to_le_bytes());
-    out.extend_from_slice(&ours);
-    wrap(theirs).try_encode(out)?;
+    append(out, RECORD_SCAN, &ours, &wrap(theirs))?;
     Ok(true)
+}
+
+fn append(out: &mut Vec<u8>, kind: u8, ours: &[u8], theirs: &PhysicalPlanNode) -> Result<()> {
+    out.extend_from_slice(MARK);
+    out.extend_from_slice(&[VERSION, kind]);
+    out.extend_from_slice(&(ours.len() as u64).to_le_bytes());
+    out.extend_from_slice(ours);
+    theirs.try_encode(out)
+}
+
+fn damaged() -> DataFusionError {
+    DataFusionError::Execution("a stored plan is damaged".to_owned())
 }
 
 /// Decodes a node of ours; none if `bytes` are of another codec.
 pub fn try_decode(
     bytes: &[u8],
+    inputs: &[Arc<dyn ExecutionPlan>],
     context: &TaskContext,
     codec: &dyn PhysicalExtensionCodec,
     converter: &dyn PhysicalProtoConverterExtension,
@@ -84,9 +109,8 @@ pub fn try_decode(
     let Some(rest) = bytes.strip_prefix(MARK) else {
         return Ok(None);
     };
-    let damaged = || DataFusionError::Execution("a stored plan is damaged".to_owned());
     let (&[version, kind], rest) = rest.split_first_chunk().ok_or_else(damaged)?;
-    if version != VERSION || kind != RECORD_SCAN {
+    if version != VERSION || ![RECORD_SCAN, SHUFFLE, SHUFFLE_READ].contains(&kind) {
         let what = format!(
             "a stored plan has a step of kind {kind}, version {version}, which this version of Tidegate does not know"
         );
@@ -95,6 +119,13 @@ pub fn try_decode(
     let (length, rest) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
     let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| damaged())?;
     let (ours, theirs) = rest.split_at_checked(length).ok_or_else(damaged)?;
+    let shuffles = Codec { codec, converter };
+    match (kind, inputs) {
+        (SHUFFLE, [input]) => return shuffles.decode(ours, theirs, input, context).map(Some),
+        (SHUFFLE, _) => return Err(damaged()),
+        (SHUFFLE_READ, _) => return shuffles.decode_read(ours, theirs, context).map(Some),
+        _ => {}
+    }
     let ours: RecordScan = serde_json::from_slice(ours).map_err(external)?;
     let theirs = unwrap(PhysicalPlanNode::try_decode(theirs)?).ok_or_else(damaged)?;
     let table = parse_table_schema_from_proto(&theirs)?;
@@ -228,7 +259,7 @@ mod tests {
             DefaultPhysicalExtensionCodec {},
             DefaultPhysicalProtoConverter {},
         );
-        try_decode(bytes, &context, &codec, &converter)
+        try_decode(bytes, &[], &context, &codec, &converter)
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod ipc;
 pub mod json;
 pub mod parquet;
 pub mod rejects;
+pub mod shuffle;
 pub mod source;
 pub mod spill_scope;
 pub mod timestamps;

@@ -1,7 +1,7 @@
 //! Stages as bytes and back: the one place where plans are encoded and decoded.
 //!
 //! A stage is written as a magic word, a JSON head with everything plain, and the plan in DataFusion's protobuf. What
-//! can be computed from the plan (steps, distribution, what a re-run gives) is computed again. Readers, pins and
+//! can be computed from the plan (steps, distribution) is computed again. Readers, pins and
 //! access plans are never written: [`attach`] puts them back.
 
 use std::sync::Arc;
@@ -27,12 +27,12 @@ use tidegate_operators::source::{self, ScanAccess};
 use tidegate_operators::spill_scope::{SpillScope, SpillScopeExec};
 use tidegate_operators::write::{WriteExec, WriteSpec};
 
-use crate::graph::{Edge, Estimate, Stage};
+use crate::graph::{Edge, Estimate, Repeats, Stage};
 use crate::join_order::Noted;
 use crate::{Error, PlanSettings, Registry, Result, compile, session};
 
 /// The first bytes of an encoded stage; the last one is the version.
-const STAGE: &[u8; 8] = b"TIDESTG\x01";
+const STAGE: &[u8; 8] = b"TIDESTG\x02";
 /// The first bytes of an own operator inside a plan.
 const NODE: &[u8; 4] = b"TGN\x01";
 
@@ -40,8 +40,9 @@ const NODE: &[u8; 4] = b"TGN\x01";
 struct Head {
     settings: PlanSettings,
     inputs: Vec<Edge>,
-    // Statistics of tables are not all in the bytes, so what was estimated is kept.
+    // Statistics of tables and earlier stages are not in the bytes, so what follows from them is kept.
     estimate: Estimate,
+    repeats: Repeats,
 }
 
 /// The bytes of a stage. Encode once and keep them: two encodings of one plan need not be equal.
@@ -50,6 +51,7 @@ pub fn encode(stage: &Stage) -> Result<Bytes> {
         settings: stage.settings.as_ref().clone(),
         inputs: stage.inputs.clone(),
         estimate: stage.estimate,
+        repeats: stage.repeats,
     };
     let head = serde_json::to_vec(&head).map_err(|error| Error::Undecodable(error.to_string()))?;
     let codec = NodeCodec { registry: None };
@@ -88,6 +90,7 @@ pub fn decode(bytes: &[u8], registry: &Registry) -> Result<Stage> {
     let mut stage = compile::stage(plan, &Noted::default(), &settings)?;
     stage.inputs = head.inputs;
     stage.estimate = head.estimate;
+    stage.repeats = head.repeats;
     Ok(stage)
 }
 
@@ -159,8 +162,8 @@ impl PhysicalExtensionCodec for NodeCodec {
         context: &TaskContext,
         converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
-        if let Some(scan) = operators::try_decode(buf, context, self, converter)? {
-            return Ok(scan);
+        if let Some(own) = operators::try_decode(buf, inputs, context, self, converter)? {
+            return Ok(own);
         }
         let Some(node) = buf.strip_prefix(NODE) else {
             return not_impl_err!("an operator of another version");
@@ -235,9 +238,9 @@ mod tests {
         for bytes in [
             &b""[..],
             b"TIDE",
-            b"TIDESTG\x02\0\0\0\0",
-            b"TIDESTG\x01\xff\xff\xff\xff{}",
-            b"TIDESTG\x01\x02\0\0\0{}x",
+            b"TIDESTG\x01\0\0\0\0",
+            b"TIDESTG\x02\xff\xff\xff\xff{}",
+            b"TIDESTG\x02\x02\0\0\0{}x",
         ] {
             assert!(
                 matches!(decode(bytes, &registry), Err(Error::Undecodable(_))),

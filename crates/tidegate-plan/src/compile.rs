@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use datafusion::execution::session_state::SessionState;
+use datafusion::error::DataFusionError;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 
+use crate::distribute::is_foreign;
 use crate::evidence::{self, Evidence, Question};
 use crate::graph::{Distribution, Stage, StageGraph};
 use crate::join_order::{self, Noted};
-use crate::{PlanSettings, Result, repeats, steps};
+use crate::{PlanSettings, Result, cut, repeats, steps};
 
 /// Everything a compilation may know: with equal inputs it gives equal graphs.
 #[derive(Debug, Clone)]
@@ -57,10 +59,24 @@ impl Optimized {
             true => join_order::order(self.0, &inputs.evidence, &inputs.state)?,
             false => self.0,
         };
-        let planner = inputs.state.query_planner();
-        let plan = planner.create_physical_plan(&plan, &inputs.state).await?;
+        let partitions = inputs.state.config().target_partitions();
+        let mut undivided = false;
+        let plan = match physical(&plan, &inputs.state).await {
+            Err(error) if is_foreign(&error) && partitions > 1 => {
+                let state = SessionStateBuilder::from(inputs.state.clone())
+                    .with_config(inputs.state.config().clone().with_target_partitions(1));
+                undivided = true;
+                physical(&plan, &state.build()).await?
+            }
+            plan => plan?,
+        };
         let (plan, noted) = join_order::forget(plan)?;
-        Ok(StageGraph::single(stage(plan, &noted, &inputs.settings)?))
+        let form = inputs.settings.execution.form();
+        let graph = cut::cut(plan, &noted, form, &inputs.settings)?;
+        Ok(match undivided {
+            true => graph.undivided(),
+            false => graph,
+        })
     }
 }
 
@@ -69,6 +85,15 @@ impl Optimized {
 /// Asynchronous because DataFusion's physical planner is; it awaits no input or output of its own.
 pub async fn compile(plan: LogicalPlan, inputs: &PlanInputs) -> Result<StageGraph> {
     Optimized::new(&plan, &inputs.state)?.compile(inputs).await
+}
+
+/// The operators of a plan.
+async fn physical(
+    plan: &LogicalPlan,
+    state: &SessionState,
+) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    let planner = state.query_planner();
+    planner.create_physical_plan(plan, state).await
 }
 
 /// The stage of a physical plan; everything but the plan, the estimates and the settings follows from it.

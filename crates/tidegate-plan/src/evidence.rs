@@ -4,12 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use datafusion::catalog::Session;
 use datafusion::catalog::default_table_source::DefaultTableSource;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Operator, TableScan};
 use tidegate_catalog::{FilesTable, Predicates, TableEvidence};
+
+use crate::distribute::Scans;
 
 /// What would help to plan one table.
 #[derive(Debug, Clone)]
@@ -45,6 +48,15 @@ impl Evidence {
 /// Whether a scan gives all rows of its files, and no row is left out for what it holds.
 pub(crate) fn reads_every_row(scan: &TableScan) -> bool {
     table(scan).is_some_and(|table| !table.may_leave_rows_out())
+}
+
+/// In how many partitions a table is read.
+pub(crate) fn scans(scan: &TableScan, state: &dyn Session) -> Scans {
+    // What cannot be dealt says so when it is planned.
+    match table(scan).map(|table| table.is_one_partition(state)) {
+        Some(Ok(true)) => Scans::One,
+        _ => Scans::Many,
+    }
 }
 
 /// Rows of a table that is not one of files, as it says itself.

@@ -79,13 +79,14 @@ pub fn explain_analyze(graph: &StageGraph, verbose: bool, format: ExplainFormat)
 
 fn text(graph: &StageGraph, verbose: bool, analyze: bool) -> String {
     let mut out = String::new();
-    for (number, stage) in graph.stages().iter().enumerate() {
-        if number > 0 {
+    let ran = analyze.then(|| Ran::of(graph));
+    // The answer first, as in a tree.
+    for (number, stage) in graph.stages().iter().enumerate().rev() {
+        if !out.is_empty() {
             out.push('\n');
         }
         // Writing to a string cannot fail.
         let _ = writeln!(out, "{}", head(number, stage, verbose));
-        let ran = analyze.then(|| Ran::of(stage));
         let mut lines = vec![];
         lay_out(&stage.steps.root, "", "", verbose, ran.as_ref(), &mut lines);
         let width = lines
@@ -244,16 +245,16 @@ struct Did {
     spilled: u64,
 }
 
-/// What the operators of a stage did, walked parents first.
+/// What the operators of a query did, walked parents first.
 struct Ran {
     operators: Vec<Did>,
     nanoseconds: u64,
 }
 
 impl Ran {
-    fn of(stage: &Stage) -> Self {
+    fn of(graph: &StageGraph) -> Self {
         let mut operators = vec![];
-        collect(&stage.plan, &mut operators);
+        collect(&graph.result().plan, &mut operators);
         let nanoseconds = operators.iter().map(|did| did.nanoseconds).sum();
         Self {
             operators,
@@ -334,12 +335,12 @@ fn did(metrics: &MetricsSet) -> Did {
 }
 
 fn to_json(graph: &StageGraph, analyze: bool) -> String {
+    let ran = analyze.then(|| Ran::of(graph));
     let stages: Vec<_> = graph
         .stages()
         .iter()
         .enumerate()
         .map(|(number, stage)| {
-            let ran = analyze.then(|| Ran::of(stage));
             json!({
                 "stage": number,
                 "inputs": stage.inputs.iter().map(|edge| edge.from.0).collect::<Vec<_>>(),

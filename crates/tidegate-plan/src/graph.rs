@@ -7,6 +7,7 @@ use datafusion::physical_expr::expressions::UnKnownColumn;
 use datafusion::physical_expr::{LexOrdering, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use serde::{Deserialize, Serialize};
+use tidegate_operators::shuffle::{ShuffleExec, To};
 
 use crate::PlanSettings;
 
@@ -19,14 +20,68 @@ pub struct StageId(pub usize);
 pub struct StageGraph {
     // INVARIANT: not empty; the inputs of a stage name earlier stages; the last stage is the result.
     stages: Vec<Stage>,
+    is_undivided: bool,
 }
 
 impl StageGraph {
-    /// A graph of one stage.
-    pub fn single(stage: Stage) -> Self {
-        Self {
-            stages: vec![stage],
+    /// A graph of these stages, inputs before their consumers.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or one reads a stage that does not come before it.
+    pub fn new(stages: Vec<Stage>) -> crate::Result<Self> {
+        let mut edges = stages.iter().enumerate();
+        let is_earlier =
+            |(number, stage): (usize, &Stage)| stage.inputs.iter().all(|edge| edge.from.0 < number);
+        match !stages.is_empty() && edges.all(is_earlier) {
+            true => Ok(Self {
+                stages,
+                is_undivided: false,
+            }),
+            false => Err(crate::Error::Undecodable(
+                "a stage reads one that is not before it".into(),
+            )),
         }
+    }
+
+    /// The same graph with other plans in its stages.
+    pub fn map_plans<E>(
+        &self,
+        mut f: impl FnMut(&Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, E>,
+    ) -> Result<Self, E> {
+        let stages = self.stages.iter().map(|stage| {
+            Ok(Stage {
+                plan: f(&stage.plan)?,
+                ..stage.clone()
+            })
+        });
+        Ok(Self {
+            stages: stages.collect::<Result<_, E>>()?,
+            is_undivided: self.is_undivided,
+        })
+    }
+
+    pub(crate) fn undivided(self) -> Self {
+        Self {
+            is_undivided: true,
+            ..self
+        }
+    }
+
+    /// Whether it runs in one partition although more were asked for: its rows would have been moved where no shuffle
+    /// stands.
+    pub fn is_undivided(&self) -> bool {
+        self.is_undivided
+    }
+
+    /// The same graph with the plan of each stage put in the place where a later one reads it: the plan of the
+    /// result stage is the whole query, for edges that all stream.
+    ///
+    /// # Errors
+    ///
+    /// If a stage reads one that is not there.
+    pub fn joined(&self) -> crate::Result<Self> {
+        crate::cut::joined(self)
     }
 
     /// The stages, inputs before their consumers.
@@ -62,6 +117,17 @@ pub struct Stage {
     pub estimate: Estimate,
     /// The settings it was planned with.
     pub settings: Arc<PlanSettings>,
+}
+
+impl Stage {
+    /// Its tasks, one for each partition that its operators work on.
+    pub fn tasks(&self) -> usize {
+        let plan = match self.plan.downcast_ref::<ShuffleExec>() {
+            Some(shuffle) => shuffle.input(),
+            None => &self.plan,
+        };
+        plan.output_partitioning().partition_count()
+    }
 }
 
 /// A connection from an earlier stage.
@@ -123,6 +189,10 @@ pub enum Distribution {
 impl Distribution {
     /// How the output of an operator is divided.
     pub fn of(plan: &dyn ExecutionPlan) -> Self {
+        let shuffle = plan.downcast_ref::<ShuffleExec>();
+        if shuffle.is_some_and(|shuffle| *shuffle.to() == To::Broadcast) {
+            return Distribution::Broadcast;
+        }
         match plan.output_partitioning() {
             partitioning if partitioning.partition_count() <= 1 => Distribution::Single {
                 order: plan.output_ordering().cloned(),
@@ -240,6 +310,8 @@ pub enum Word {
     Window,
     /// Stops after some rows.
     Limit,
+    /// Reads what an earlier stage has shuffled.
+    Read,
     /// Puts inputs one after the other.
     Union,
     /// Writes files.
@@ -259,6 +331,7 @@ impl fmt::Display for Word {
             Word::Sort => "sort",
             Word::Window => "window",
             Word::Limit => "limit",
+            Word::Read => "read",
             Word::Union => "union",
             Word::Write => "write",
             Word::Other => "step",

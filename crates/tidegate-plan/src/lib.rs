@@ -6,6 +6,8 @@
 pub mod arithmetic;
 mod codec;
 mod compile;
+mod cut;
+mod distribute;
 mod evidence;
 mod explain;
 mod given;
@@ -23,6 +25,8 @@ mod write;
 
 pub use codec::{attach, decode, encode};
 pub use compile::{Optimized, PlanInputs, compile};
+pub use cut::restricted;
+pub use distribute::{Movement, Shuffle};
 pub use evidence::{Evidence, Question};
 pub use explain::{ExplainFormat, explain, explain_analyze};
 pub use graph::{
@@ -31,7 +35,7 @@ pub use graph::{
 };
 pub use registry::{Registry, is_internal};
 pub use session::session_state;
-pub use settings::PlanSettings;
+pub use settings::{Execution, PlanSettings};
 pub use tidegate_operators::source::ScanAccess;
 pub use write::{Write, write};
 

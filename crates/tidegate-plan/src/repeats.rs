@@ -14,9 +14,9 @@ use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_expr_common::physical_expr::is_volatile;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
-use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use tidegate_operators::shuffle::{ShuffleExec, To};
 
 use crate::graph::Repeats;
 
@@ -42,8 +42,11 @@ pub(crate) fn step(plan: &dyn ExecutionPlan, inputs: &[Repeats]) -> Repeats {
     if let Some(sort) = plan.downcast_ref::<SortExec>() {
         return of_sort(plan, sort.expr(), sort.fetch(), input);
     }
-    if let Some(merge) = plan.downcast_ref::<SortPreservingMergeExec>() {
-        return of_sort(plan, merge.expr(), merge.fetch(), input);
+    if let Some(shuffle) = plan.downcast_ref::<ShuffleExec>() {
+        return match shuffle.to() {
+            To::Single { order: Some(order) } => of_sort(plan, order, shuffle.fetch(), input),
+            _ => stopped_early(plan, input.max(Repeats::AnyOrder)),
+        };
     }
     if let Some(window) = plan.downcast_ref::<WindowAggExec>() {
         return of_windows(window.window_expr(), &window.schema(), input);
@@ -74,8 +77,7 @@ fn by_name(plan: &dyn ExecutionPlan, input: Repeats) -> Repeats {
         "EmptyExec" | "PlaceholderRowExec" | "LazyMemoryExec" => {
             stopped_early(plan, one_partition(plan))
         }
-        "CoalescePartitionsExec"
-        | "RepartitionExec"
+        "ShuffleReadExec"
         | "UnionExec"
         | "InterleaveExec"
         | "HashJoinExec"

@@ -41,7 +41,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 use crate::arithmetic::{CheckedArithmetic, DecimalTypes};
-use crate::join_order::JoinModes;
+use crate::distribute::{CombineBeforeShuffle, JoinModes, NothingElseMoves, UnneededShuffles};
 
 /// The analyzer's rules. What gives comparisons another meaning comes before type coercion, DataFusion's last one;
 /// casts of times and checked arithmetic need the types, so they come
@@ -78,12 +78,13 @@ pub fn optimizer() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     rules
 }
 
-/// The physical optimizer's rules. What only a scan knows is brought there first. The
-/// modes of joins are chosen before DataFusion would. No filter is pushed past columns of one name. Operators are substituted last, before the sanity check: built-in rules look for
-/// the concrete types they know.
+/// The physical optimizer's rules. What only a scan knows is brought there first. Joins run as their shuffles say, and
+/// aggregates reduce below theirs, before DataFusion looks at distributions. No filter is pushed past columns of one
+/// name. Operators are substituted last, before the sanity check: built-in rules look for the concrete types they know.
 pub fn physical() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let mut rules = PhysicalOptimizer::new().rules;
     let sanity_check = rules.len().saturating_sub(1);
+    rules.insert(sanity_check, Arc::new(NothingElseMoves));
     rules.insert(sanity_check, Arc::new(NestedLoopGuard));
     rules = rules
         .into_iter()
@@ -96,11 +97,15 @@ pub fn physical() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
             },
         )
         .collect();
-    let selection = rules
-        .iter()
-        .position(|rule| rule.name() == "join_selection");
-    let selection = selection.unwrap_or_default();
-    rules.insert(selection, Arc::new(JoinModes));
+    let ours: [(&str, Arc<dyn PhysicalOptimizerRule + Send + Sync>); 3] = [
+        ("join_selection", Arc::new(JoinModes)),
+        ("LimitedDistinctAggregation", Arc::new(CombineBeforeShuffle)),
+        ("EnsureRequirements", Arc::new(UnneededShuffles)),
+    ];
+    for (after, rule) in ours {
+        let place = rules.iter().position(|rule| rule.name() == after);
+        rules.insert(place.map_or(0, |place| place + 1), rule);
+    }
     rules.insert(0, Arc::new(SourceColumns));
     rules
 }
@@ -193,18 +198,32 @@ mod tests {
             [
                 "tidegate_source_columns",
                 "tidegate_join_modes",
+                "tidegate_combine_before_shuffle",
                 "tidegate_guard_same_names",
                 "tidegate_unguard_same_names",
+                "tidegate_unneeded_shuffles",
                 "tidegate_guard_same_names",
                 "tidegate_unguard_same_names",
                 "tidegate_nested_loop_guard",
+                "tidegate_nothing_else_moves",
             ]
         );
-        let modes = names.iter().position(|name| *name == "tidegate_join_modes");
-        assert_eq!(modes.map(|at| names[at + 1]), Some("join_selection"));
+        let before = |ours: &str| {
+            let place = names.iter().position(|name| *name == ours)?;
+            names.get(place.checked_sub(1)?).copied()
+        };
+        assert_eq!(before("tidegate_join_modes"), Some("join_selection"));
+        let combine = before("tidegate_combine_before_shuffle");
+        assert_eq!(combine, Some("LimitedDistinctAggregation"));
+        let unneeded = before("tidegate_unneeded_shuffles");
+        assert_eq!(unneeded, Some("EnsureRequirements"));
         assert_eq!(
-            names[names.len() - 2..],
-            ["tidegate_nested_loop_guard", "SanityCheckPlan"]
+            names[names.len() - 3..],
+            [
+                "tidegate_nested_loop_guard",
+                "tidegate_nothing_else_moves",
+                "SanityCheckPlan"
+            ]
         );
     }
 

@@ -73,11 +73,21 @@ pub(crate) fn session_config(settings: &PlanSettings) -> SessionConfig {
     options.execution.parquet.reorder_filters = settings.pushdown_filters;
     options.execution.sort_spill_reservation_bytes = settings.sort_spill_reservation_bytes;
     options.execution.planning_concurrency = settings.partitions.max(1);
+    // Shuffles are logical: nothing of this may add a movement, or take one for another.
+    let optimizer = &mut options.optimizer;
+    // Tables deal their files when they are planned: how many partitions there are is known before.
+    optimizer.repartition_file_scans = false;
+    optimizer.enable_round_robin_repartition = false;
+    optimizer.subset_repartition_threshold = 1;
+    optimizer.top_down_join_key_reordering = false;
+    optimizer.enable_sort_pushdown = false;
+    optimizer.prefer_existing_union = true;
     // A rule that fails is an error: skipping it could leave a guard out.
     options.optimizer.skip_failed_rules = false;
     SessionConfig::from(options)
         .with_target_partitions(settings.partitions.max(1))
         .with_batch_size(settings.batch_rows.max(1))
+        .with_extension(Arc::new(settings.execution))
 }
 
 /// The context that plans are decoded in: functions and configuration, no resources.

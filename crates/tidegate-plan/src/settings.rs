@@ -1,7 +1,12 @@
 //! What planning and execution of one query depend on, as plain data: it travels with encoded stages.
 
+use std::fmt;
+use std::str::FromStr;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+
+use crate::graph::EdgeForm;
 
 /// The settings of one query. Clock, seed, user and time zone are handed in here and never read in place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +30,59 @@ pub struct PlanSettings {
     pub information_schema: bool,
     /// Order joins by what is known of the tables; otherwise they stay in the order of the text.
     pub join_order: bool,
+    /// How the stages of a query are run.
+    #[serde(default)]
+    pub execution: Execution,
     /// Memory a merging sort keeps back for its last phase, in bytes.
     pub sort_spill_reservation_bytes: usize,
+}
+
+/// How the stages of a query are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Execution {
+    /// As it is best: all at the same time, as long as nobody asks for a result that survives.
+    #[default]
+    Auto,
+    /// All at the same time: rows stream from one to the next.
+    Pipelined,
+    /// One after the other: what a stage has written is whole before the next one reads it.
+    Staged,
+}
+
+impl Execution {
+    /// How rows travel between stages.
+    pub fn form(self) -> EdgeForm {
+        match self {
+            Execution::Auto | Execution::Pipelined => EdgeForm::Stream,
+            Execution::Staged => EdgeForm::Sealed,
+        }
+    }
+}
+
+impl fmt::Display for Execution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Execution::Auto => "auto",
+            Execution::Pipelined => "pipelined",
+            Execution::Staged => "staged",
+        })
+    }
+}
+
+impl FromStr for Execution {
+    type Err = crate::Error;
+
+    fn from_str(name: &str) -> crate::Result<Self> {
+        match name {
+            "auto" => Ok(Execution::Auto),
+            "pipelined" => Ok(Execution::Pipelined),
+            "staged" => Ok(Execution::Staged),
+            _ => Err(crate::Error::Unsupported(format!(
+                "`{name}` is no way to run stages; use `auto`, `pipelined` or `staged`"
+            ))),
+        }
+    }
 }
 
 impl PlanSettings {
@@ -42,6 +98,7 @@ impl PlanSettings {
             pushdown_filters: false,
             information_schema: true,
             join_order: true,
+            execution: Execution::Auto,
             sort_spill_reservation_bytes: 10 * 1024 * 1024,
         }
     }

@@ -17,8 +17,9 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
-use tidegate_operators::write::{WriteExec, WriteSpec};
+use tidegate_operators::write::{Layout, WriteExec, WriteSpec};
 
+use crate::distribute::{self, ShufflePlanner};
 use crate::join_order;
 
 /// Writes the rows of its input and gives one row: how many there were, as `count`.
@@ -42,6 +43,23 @@ pub fn write(input: LogicalPlan, spec: WriteSpec) -> crate::Result<LogicalPlan> 
     Ok(LogicalPlan::Extension(Extension {
         node: Arc::new(node),
     }))
+}
+
+fn as_write(plan: &LogicalPlan) -> Option<&Write> {
+    match plan {
+        LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref::<Write>(),
+        _ => None,
+    }
+}
+
+/// Whether a plan writes files.
+pub(crate) fn is_write(plan: &LogicalPlan) -> bool {
+    as_write(plan).is_some()
+}
+
+/// Whether a plan writes one file, in the order in which rows come.
+pub(crate) fn needs_one_partition(plan: &LogicalPlan) -> bool {
+    as_write(plan).is_some_and(|write| write.spec.layout == Layout::File)
 }
 
 // Its bytes stand for a spec where it must be hashed or ordered; the schema is always the same.
@@ -115,7 +133,8 @@ impl UserDefinedLogicalNodeCore for Write {
     }
 }
 
-/// DataFusion's planner, which also knows [`Write`] and the rows noted on joins.
+/// DataFusion's planner on a plan with every movement of rows written into it, which also knows [`Write`], shuffles and
+/// the rows noted on joins.
 #[derive(Debug)]
 pub(crate) struct Planner;
 
@@ -126,11 +145,13 @@ impl QueryPlanner for Planner {
         logical_plan: &LogicalPlan,
         session: &dyn Session,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let plan = distribute::distributed(logical_plan.clone(), session)?;
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![
             Arc::new(WritePlanner),
             Arc::new(join_order::EstimatedPlanner),
+            Arc::new(ShufflePlanner),
         ]);
-        planner.create_physical_plan(logical_plan, session).await
+        planner.create_physical_plan(&plan, session).await
     }
 }
 

@@ -100,6 +100,7 @@ async fn answer(inputs: &PlanInputs, sql: &str) -> Result<String, String> {
         .await
         .map_err(|error| text(&error))?;
     let graph = compile(plan, inputs).await.map_err(|error| text(&error))?;
+    let graph = graph.joined().map_err(|error| text(&error))?;
     let run = |plan| datafusion::physical_plan::collect(plan, inputs.state.task_ctx());
     let direct = run(Arc::clone(&graph.result().plan))
         .await

@@ -46,6 +46,7 @@ fn inputs() -> (SessionContext, PlanInputs) {
 async fn answer(inputs: &PlanInputs, sql: &str) -> Result<String, String> {
     let plan = inputs.state.create_logical_plan(sql).await.unwrap();
     let graph = compile(plan, inputs).await.map_err(|e| e.to_string())?;
+    let graph = graph.joined().map_err(|e| e.to_string())?;
     let stage = decode(&encode(graph.result()).unwrap(), &Registry::new()).unwrap();
     let mut answers = vec![];
     for plan in [Arc::clone(&graph.result().plan), stage.plan] {

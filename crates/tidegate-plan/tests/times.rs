@@ -41,7 +41,7 @@ fn inputs() -> (SessionContext, PlanInputs) {
 async fn check(sql: &str, expected: &str) {
     let (_context, inputs) = inputs();
     let plan = inputs.state.create_logical_plan(sql).await.unwrap();
-    let graph = compile(plan, &inputs).await.unwrap();
+    let graph = compile(plan, &inputs).await.unwrap().joined().unwrap();
     let stage = decode(&encode(graph.result()).unwrap(), &Registry::new()).unwrap();
     for plan in [Arc::clone(&graph.result().plan), stage.plan] {
         let batches = collect(plan, inputs.state.task_ctx()).await.unwrap();

@@ -441,9 +441,8 @@ async fn inputs(dir: &Path, partitions: usize) -> PlanInputs {
 }
 
 async fn graph(inputs: &PlanInputs, sql: &str) -> StageGraph {
-    compile(inputs.state.create_logical_plan(sql).await.unwrap(), inputs)
-        .await
-        .unwrap()
+    let plan = inputs.state.create_logical_plan(sql).await.unwrap();
+    compile(plan, inputs).await.unwrap().joined().unwrap()
 }
 
 /// The rows of an answer as text, sorted.
@@ -502,7 +501,7 @@ async fn the_22_queries_survive_encoding() {
         assert_eq!(decoded.estimate, graph.result().estimate);
         assert_eq!(decoded.settings, graph.result().settings);
         let explained = graph.to_string();
-        assert!(explained.starts_with("stage 0: single"), "{explained}");
+        assert!(explained.contains(": single"), "{explained}");
         assert!(
             !explained.contains("checked_") && !explained.contains("Exec"),
             "{explained}"

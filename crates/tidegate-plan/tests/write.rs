@@ -44,7 +44,7 @@ async fn a_decoded_write_writes() {
         ..Request::default()
     });
     let plan = write(query, spec.unwrap()).unwrap();
-    let graph = compile(plan, &inputs).await.unwrap();
+    let graph = compile(plan, &inputs).await.unwrap().joined().unwrap();
     assert!(!target.exists());
     let text = graph.to_string();
     let first = text.lines().nth(1).unwrap();

@@ -7,7 +7,10 @@ pub mod budget;
 pub mod pool;
 pub mod progress;
 pub mod run;
+pub mod scheduler;
+pub mod staged;
 
 pub use pool::CpuPool;
 pub use progress::{Counters, ScanTotals};
 pub use run::{Running, run};
+pub use staged::{Fault, StagedQuery, run_staged};

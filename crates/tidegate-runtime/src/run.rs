@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use arrow::array::RecordBatch;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::TaskContext;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::mpsc;
@@ -27,9 +27,17 @@ pub struct Running {
 
 /// Starts a plan on the pool. A panic inside it ends the query with an error, not the process.
 pub fn run(pool: &CpuPool, plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Running {
+    run_stream(pool, async move { execute_stream(plan, context) })
+}
+
+/// Starts what gives the rows of a query on the pool. A panic inside it ends the query with an error, not the process.
+pub(crate) fn run_stream(
+    pool: &CpuPool,
+    rows: impl Future<Output = Result<SendableRecordBatchStream>> + Send + 'static,
+) -> Running {
     let (sender, batches) = mpsc::channel(RESULT_BATCHES_MAX);
     let work = async move {
-        let drive = std::panic::AssertUnwindSafe(drive(plan, context, sender.clone()));
+        let drive = std::panic::AssertUnwindSafe(drive(rows, sender.clone()));
         if let Err(panic) = drive.catch_unwind().await {
             let error = DataFusionError::External(Box::new(Panicked(panic_text(&*panic))));
             // A closed channel means that nobody waits for the answer.
@@ -50,11 +58,10 @@ pub fn run(pool: &CpuPool, plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContex
 pub struct Panicked(pub String);
 
 async fn drive(
-    plan: Arc<dyn ExecutionPlan>,
-    context: Arc<TaskContext>,
+    rows: impl Future<Output = Result<SendableRecordBatchStream>>,
     sender: mpsc::Sender<Result<RecordBatch>>,
 ) {
-    let mut stream = match execute_stream(plan, context) {
+    let mut stream = match rows.await {
         Ok(stream) => stream,
         Err(error) => {
             let _ = sender.send(Err(error)).await;

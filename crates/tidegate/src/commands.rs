@@ -135,7 +135,7 @@ async fn explained(
                     convert::blamed(error, &inner, views)
                 })?;
             }
-            let text = explain_analyze(&graph, verbose, format);
+            let text = explain_analyze(&graph.graph, verbose, format);
             let batch = information::lines("plan", text.lines())?;
             Ok(Box::pin(futures::stream::iter([Ok(batch)])) as BatchStream)
         })

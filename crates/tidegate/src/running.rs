@@ -1,44 +1,103 @@
-//! Starts the result stage of a graph, and tells its query what to watch.
+//! Starts a graph, and tells its query what to watch.
 
 use std::sync::Arc;
 
 use datafusion::execution::{SessionState, TaskContext};
+use tidegate_checkpoint::RealVfs;
 use tidegate_operators::source::{self, ScanAccess};
-use tidegate_plan::{Stage, StageGraph};
-use tidegate_runtime::{Running, run};
+use tidegate_plan::{EdgeForm, StageGraph};
+use tidegate_runtime::scheduler::{Limits, Policy};
+use tidegate_runtime::{Running, StagedQuery, run, run_staged};
 
 use crate::convert;
 use crate::error::Result;
+use crate::notice::Notice;
 use crate::query::QueryState;
 use crate::session::Session;
+use crate::settings::Settings;
 
-/// The same graph with readers in its scans: footers, limits, and a fresh log for rejected rows.
+/// A graph with what its scans read with.
+pub(crate) struct Attached {
+    /// Put together, if its stages run at the same time.
+    pub(crate) graph: StageGraph,
+    access: ScanAccess,
+}
+
+/// Gives the scans of a graph what they read with (footers, limits, and a fresh log for rejected rows), and puts its
+/// stages together if they run at the same time.
 pub(crate) fn attach(
     session: &Session,
     graph: StageGraph,
     query: &Arc<QueryState>,
-) -> Result<StageGraph> {
+) -> Result<Attached> {
     let rejects = session.new_rejects();
     let access = ScanAccess {
         rejects: Some(Arc::clone(&rejects)),
         ..session.inner.scan.clone()
     };
     query.count_rejects(rejects);
-    let stage = graph.result().clone();
-    let plan = source::attach(Arc::clone(&stage.plan), &access, &session.inner.runtime)
+    if graph.is_undivided() {
+        let said = "the rows of this statement are not divided: it runs in one partition";
+        query.notice(Notice::info(said.into()));
+    }
+    if is_staged(&graph) {
+        return Ok(Attached { graph, access });
+    }
+    let runtime = &session.inner.runtime;
+    let attached = graph
+        .map_plans(|plan| source::attach(Arc::clone(plan), &access, runtime))
         .map_err(|error| convert::from_datafusion(error, None, None))?;
-    Ok(StageGraph::single(Stage { plan, ..stage }))
+    let graph = attached
+        .joined()
+        .map_err(|error| convert::from_plan(error, None, None))?;
+    Ok(Attached { graph, access })
 }
 
-/// Starts a graph whose readers are attached on the session's threads.
+/// Whether stages run one after the other. Where there is only one, it just runs.
+fn is_staged(graph: &StageGraph) -> bool {
+    let mut edges = graph.stages().iter().flat_map(|stage| &stage.inputs);
+    edges.any(|edge| edge.form == EdgeForm::Sealed)
+}
+
+/// Starts a graph on the session's threads.
 pub(crate) fn start(
     session: &Session,
     state: &SessionState,
-    graph: &StageGraph,
+    attached: &Attached,
     query: &Arc<QueryState>,
 ) -> Result<Running> {
-    let plan = Arc::clone(&graph.result().plan);
+    let pool = session.pool()?;
+    let plan = Arc::clone(&attached.graph.result().plan);
+    if is_staged(&attached.graph) {
+        let settings = session.settings();
+        return Ok(run_staged(
+            &pool,
+            staged(session, state, attached, &settings),
+        ));
+    }
     query.watch(&plan);
     let context = Arc::new(TaskContext::from(state));
-    Ok(run(&session.pool()?, plan, context))
+    Ok(run(&pool, plan, context))
+}
+
+fn staged(
+    session: &Session,
+    state: &SessionState,
+    attached: &Attached,
+    settings: &Settings,
+) -> StagedQuery {
+    StagedQuery {
+        graph: attached.graph.clone(),
+        registry: session.inner.registry.read().clone(),
+        access: attached.access.clone(),
+        state: state.clone(),
+        vfs: Arc::new(RealVfs),
+        temp: Arc::clone(&session.inner.temp),
+        limits: Limits {
+            attempts_max: settings.task_attempts,
+            ..Limits::default()
+        },
+        policy: settings.scheduling.parse().unwrap_or(Policy::Fifo),
+        fault: session.inner.fault.clone(),
+    }
 }

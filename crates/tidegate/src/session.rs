@@ -21,7 +21,7 @@ use tidegate_operators::rejects::{Limits, RejectLog};
 use tidegate_operators::source::ScanAccess;
 use tidegate_plan::sql::{self, Parsed};
 use tidegate_plan::{PlanSettings, Registry, session_state};
-use tidegate_runtime::{CpuPool, budget};
+use tidegate_runtime::{CpuPool, Fault, budget};
 
 use crate::Value;
 use crate::commands;
@@ -79,12 +79,13 @@ pub(crate) struct Inner {
     pub(crate) tables_made: AtomicUsize,
     /// What these tables take of the temporary space, by directory.
     pub(crate) tables_held: Mutex<HashMap<PathBuf, Reservation>>,
-    registry: RwLock<Registry>,
+    pub(crate) registry: RwLock<Registry>,
     parameters: RwLock<sql::Parameters>,
     rejects: Mutex<Arc<RejectLog>>,
     pool: OnceLock<CpuPool>,
     clock: Clock,
     between_steps: Option<StepHook>,
+    pub(crate) fault: Option<Fault>,
     seed: u64,
     user: String,
 }
@@ -459,6 +460,7 @@ impl Session {
             user: self.inner.user.clone(),
             sort_spill_reservation_bytes: self.sort_reserve(&settings, threads),
             join_order: settings.join_order == "auto",
+            execution: settings.execution,
             ..PlanSettings::at((self.inner.clock)())
         });
         let registry = self.inner.registry.read();

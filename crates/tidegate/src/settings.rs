@@ -9,6 +9,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tidegate_plan::Execution;
+
 use crate::error::{Error, ErrorKind, Result};
 pub use parse::{format_bytes, format_duration, parse_bytes, parse_duration};
 
@@ -92,7 +94,10 @@ pub struct Settings {
     pub(crate) last_result_limit: u64,
     pub(crate) footer_cache: u64,
     pub(crate) open_files: usize,
+    pub(crate) execution: Execution,
     pub(crate) join_order: String,
+    pub(crate) scheduling: String,
+    pub(crate) task_attempts: u32,
     pub(crate) sample_cache: u64,
     pub(crate) sampling_budget: usize,
     pub(crate) sql_bytes: u64,
@@ -129,7 +134,10 @@ impl Default for Settings {
             last_result_limit: 64 << 20,
             footer_cache: 128 << 20,
             open_files: 512,
+            execution: Execution::Auto,
             join_order: "auto".into(),
+            scheduling: "fifo".into(),
+            task_attempts: 4,
             sample_cache: 32 << 20,
             sampling_budget: 5,
             sql_bytes: 16 << 20,
@@ -310,6 +318,8 @@ static DEFINITIONS: &[SettingDef] = &[
         |s| s.format.clone(), |s, v| { s.format = parse::word(v, FORMATS)?; Ok(()) }),
     setting!("history_rows", "a number of entries", "Entries that the history of the shell keeps.", false, false,
         |s| s.history_rows.to_string(), |s, v| { s.history_rows = parse::number(v, 0, 1_000_000)?; Ok(()) }),
+    setting!("execution", "auto, pipelined or staged", "How the stages of a query run: pipelined, all at the same time; staged, one after the other, each written to temporary files before the next reads it, and a task that fails is tried again.", false, true,
+        |s| s.execution.to_string(), |s, v| { s.execution = parse::word(v, &["auto", "pipelined", "staged"])?.parse().unwrap_or_default(); Ok(()) }),
     setting!("join_order", "auto or off", "Whether joins are ordered by what is known of the tables; off keeps the order of the text.", false, true,
         |s| s.join_order.clone(), |s, v| { s.join_order = parse::word(v, &["auto", "off"])?; Ok(()) }),
     setting!("last_result_limit", "a size such as 64MiB, 0 for none", "Memory for the last result of the shell, the table `_`; a larger one is not kept.", false, true,
@@ -340,6 +350,8 @@ static DEFINITIONS: &[SettingDef] = &[
         |s| format_bytes(s.sample_cache), |s, v| { s.sample_cache = parse_bytes(v)?; Ok(()) }),
     setting!("sampling_budget", "a percentage from 0 to 100, 0 for none", "Row groups or files that are looked into before a join is planned, of those of its tables; at least 2 and at most 8 each, small tables whole.", false, true,
         |s| s.sampling_budget.to_string(), |s, v| { s.sampling_budget = parse::number(v, 0, 100)?; Ok(()) }),
+    setting!("scheduling", "fifo, round_robin, priority, longest_first or critical_path", "Which task comes first when stages are run one after the other.", false, true,
+        |s| s.scheduling.clone(), |s, v| { s.scheduling = parse::word(v, &["fifo", "round_robin", "priority", "longest_first", "critical_path"])?; Ok(()) }),
     setting!("sql_bytes", "a size such as 16MiB", "The longest SQL text that is accepted.", false, true,
         |s| format_bytes(s.sql_bytes), |s, v| { s.sql_bytes = parse_bytes(v)?; Ok(()) }),
     setting!("sql_nesting_max", "a number from 10 to 800", "How deep parentheses, subqueries and operators may stand inside each other.", false, true,
@@ -350,6 +362,8 @@ static DEFINITIONS: &[SettingDef] = &[
         |s| s.sql_subqueries_max.to_string(), |s, v| { s.sql_subqueries_max = parse::number(v, 1, 24)?; Ok(()) }),
     setting!("sql_tokens_max", "a number from 1000 to 10000000", "Words and signs that one statement may have.", false, true,
         |s| s.sql_tokens_max.to_string(), |s, v| { s.sql_tokens_max = parse::number(v, 1_000, 10_000_000)?; Ok(()) }),
+    setting!("task_attempts", "a number from 1 to 100", "How often a task of a staged query is tried before the query fails.", false, true,
+        |s| s.task_attempts.to_string(), |s, v| { s.task_attempts = parse::number(v, 1, 100)? as u32; Ok(()) }),
     setting!("temp_dir", "a directory, or auto", "Where temporary files go.", false, false,
         |s| s.temp_dir.as_ref().map_or("auto".into(), |d| d.display().to_string()),
         |s, v| { s.temp_dir = parse::or_auto(v, |v| Ok(PathBuf::from(v)))?; Ok(()) }),

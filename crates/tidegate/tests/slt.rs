@@ -45,7 +45,13 @@ impl AsyncDB for Database {
         for statement in &self.session.script(&sql)?.statements {
             let query = self.session.statement(statement).await?;
             let (kind, schema) = (query.kind(), query.schema());
+            let handle = query.handle();
             let batches = query.collect().await?;
+            let notices = handle.notices();
+            let undivided = notices.iter().find(|n| n.message.contains("not divided"));
+            if let Some(undivided) = undivided {
+                return Err(Failure(undivided.message.clone()));
+            }
             if kind == QueryKind::Rows {
                 last = rows(&schema, &batches).map_err(|error| Failure(error.to_string()))?;
             }

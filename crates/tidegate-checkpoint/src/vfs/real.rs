@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::fs::{Access, FlockOperation, OFlags, RenameFlags};
 
-use super::{Kind, LockFile, Metadata, Vfs, VfsFile, VfsLock};
+use super::{Kind, LockFile, Metadata, Vfs, VfsFile, VfsLock, VfsRead};
 
 /// How often a lock is taken again because its file was removed in between.
 const LOCK_TRIES: usize = 64;
@@ -72,6 +72,12 @@ impl VfsLock for RealLock {
     }
 }
 
+impl VfsRead for File {
+    fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(self, bytes, offset)
+    }
+}
+
 impl Vfs for RealVfs {
     fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
         let file = OpenOptions::new().write(true).create_new(true).open(path)?;
@@ -84,6 +90,10 @@ impl Vfs for RealVfs {
             None => OpenOptions::new().write(true).open(path)?,
         };
         Ok(Box::new(RealFile { file }))
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<Box<dyn VfsRead>> {
+        Ok(Box::new(File::open(path)?))
     }
 
     fn read(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {

@@ -17,8 +17,8 @@ pub(super) fn graphviz(graph: &StageGraph, analyze: bool) -> String {
     let mut out = String::from(
         "digraph plan {\n  rankdir=BT;\n  node [shape=box, fontname=\"sans-serif\"];\n",
     );
+    let ran = analyze.then(|| Ran::of(graph));
     for (number, stage) in graph.stages().iter().enumerate() {
-        let ran = analyze.then(|| Ran::of(stage));
         // Writing to a string cannot fail.
         let _ = writeln!(out, "  subgraph cluster_{number} {{");
         let label = quoted(&[&head(number, stage, false)]);
@@ -67,8 +67,8 @@ pub(super) fn html(graph: &StageGraph, analyze: bool) -> String {
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n\
          <style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
     );
+    let ran = analyze.then(|| Ran::of(graph));
     for (number, stage) in graph.stages().iter().enumerate() {
-        let ran = analyze.then(|| Ran::of(stage));
         let head = escaped(&head(number, stage, false));
         let _ = write!(out, "<section>\n<h2>{head}</h2>\n<ul>\n");
         item(&stage.steps.root, ran.as_ref(), &mut out);

@@ -70,9 +70,17 @@ fn note(input: LogicalPlan, guess: &Guess) -> LogicalPlan {
 }
 
 fn is_noted(plan: &LogicalPlan) -> bool {
+    noted_rows(plan).is_some()
+}
+
+/// The rows that were noted on a plan.
+pub(crate) fn noted_rows(plan: &LogicalPlan) -> Option<usize> {
     match plan {
-        LogicalPlan::Extension(extension) => extension.node.as_any().is::<Estimated>(),
-        _ => false,
+        LogicalPlan::Extension(extension) => {
+            let noted = extension.node.as_any().downcast_ref::<Estimated>()?;
+            Some(noted.rows)
+        }
+        _ => None,
     }
 }
 
@@ -150,6 +158,24 @@ impl ExtensionPlanner for Planner {
         let rows = noted.rows;
         Ok(Some(Arc::new(EstimatedExec { input, rows })))
     }
+}
+
+/// Whether an operator is such a note.
+pub(crate) fn is_estimated(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is::<EstimatedExec>()
+}
+
+/// A build of at most so many rows is shared whatever the other side has.
+const SHARED_ROWS: usize = 1_500_000;
+
+/// A build of at most so many rows is shared if the other side has [`SHARED_RATIO`] times as many: to divide them costs
+/// more than one thread that builds.
+const SHARED_ROWS_MAX: usize = 16_000_000;
+const SHARED_RATIO: usize = 4;
+
+/// Whether all partitions share the side that is built, or both sides are divided by a hash.
+pub(crate) fn is_shared(build: usize, probe: usize) -> bool {
+    build <= SHARED_ROWS || build <= SHARED_ROWS_MAX && probe >= build.saturating_mul(SHARED_RATIO)
 }
 
 /// The plan without its notes, and the rows that were noted.

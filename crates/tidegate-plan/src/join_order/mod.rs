@@ -5,7 +5,7 @@
 //!   region.rs: what may be reordered        guess.rs, selectivity.rs, having.rs: how many rows
 //!   search.rs: dynamic programming, greedy  build.rs: back to a plan
 //!   reduce.rs: aggregates read only the groups that are joined
-//!   estimated.rs, modes.rs: which side is built, and whether both sides are divided by a hash
+//!   estimated.rs: the rows that are expected, for who decides how joins run
 //! ```
 //!
 //! The enumeration over subsets is that of Moerkotte and Neumann, "Analysis of two existing and one new dynamic
@@ -17,7 +17,6 @@ mod build;
 mod estimated;
 mod guess;
 mod having;
-mod modes;
 mod reduce;
 mod region;
 mod search;
@@ -33,8 +32,9 @@ use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::push_down_filter::PushDownFilter;
 use datafusion::optimizer::{Optimizer, OptimizerContext};
 
-pub(crate) use estimated::{Noted, Planner as EstimatedPlanner, forget};
-pub(crate) use modes::JoinModes;
+pub(crate) use estimated::{
+    Noted, Planner as EstimatedPlanner, forget, is_estimated, is_shared, noted_rows,
+};
 
 use crate::evidence::Evidence;
 use guess::{Guess, Guesser};

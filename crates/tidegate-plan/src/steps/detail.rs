@@ -7,7 +7,7 @@ use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::logical_expr::JoinType;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
-use datafusion::physical_expr::{Partitioning, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::utils::JoinFilter;
@@ -16,16 +16,15 @@ use datafusion::physical_plan::joins::{
 };
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::projection::ProjectionExec;
-use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
-use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{
     DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, WindowExpr,
 };
 
 use tidegate_operators::parquet::GuardedScan;
+use tidegate_operators::shuffle::{ShuffleExec, ShuffleReadExec, To};
 
 use super::resolve::{self, resolved};
 use super::text::{expression, list, plain_name, sort_key};
@@ -327,30 +326,25 @@ fn condition(filter: &JoinFilter, left: &dyn ExecutionPlan, right: &dyn Executio
 }
 
 fn movements(plan: &dyn ExecutionPlan) -> Option<(Word, String)> {
-    if let Some(shuffle) = plan.downcast_ref::<RepartitionExec>() {
-        let to = match shuffle.partitioning() {
-            Partitioning::Hash(keys, _) => format!(
-                "by hash({})",
-                list(keys.iter().map(|key| shown(key, shuffle.input().as_ref())))
-            ),
-            Partitioning::RoundRobinBatch(_) => "in turn".into(),
-            _ => "by range".into(),
-        };
-        let count = shuffle.partitioning().partition_count();
-        return Some((Word::Shuffle, format!("{to} to {count} partitions")));
+    if let Some(read) = plan.downcast_ref::<ShuffleReadExec>() {
+        return Some((Word::Read, format!("edge {}", read.edge())));
     }
-    if let Some(merge) = plan.downcast_ref::<SortPreservingMergeExec>() {
-        return Some((
-            Word::Shuffle,
-            format!(
-                "to one partition, kept in order of {}{}",
-                shown_order(merge.expr(), merge.input().as_ref()),
-                first(plan)
-            ),
-        ));
-    }
-    (plan.name() == "CoalescePartitionsExec")
-        .then(|| (Word::Shuffle, format!("to one partition{}", first(plan))))
+    let shuffle = plan.downcast_ref::<ShuffleExec>()?;
+    let input = shuffle.input().as_ref();
+    let to = match shuffle.to() {
+        To::Hash { keys, partitions } => {
+            let keys = list(keys.iter().map(|key| shown(key, input)));
+            format!("by hash({keys}) to {partitions} partitions")
+        }
+        To::RoundRobin { partitions } => format!("in turn to {partitions} partitions"),
+        To::Broadcast => "to every partition".into(),
+        To::Single { order: None } => format!("to one partition{}", first(plan)),
+        To::Single { order: Some(order) } => {
+            let order = shown_order(order, input);
+            format!("to one partition, kept in order of {order}{}", first(plan))
+        }
+    };
+    Some((Word::Shuffle, to))
 }
 
 fn first(plan: &dyn ExecutionPlan) -> String {

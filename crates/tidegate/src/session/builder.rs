@@ -17,7 +17,7 @@ use tidegate_operators::parquet::FooterCache;
 use tidegate_operators::rejects::{Limits, RejectLog};
 use tidegate_operators::source::ScanAccess;
 use tidegate_plan::Registry;
-use tidegate_runtime::budget;
+use tidegate_runtime::{Fault, budget};
 
 use super::{Inner, Session};
 use crate::convert;
@@ -49,6 +49,7 @@ pub struct SessionBuilder {
     no_network: bool,
     clock: Clock,
     between_steps: Option<StepHook>,
+    fault: Option<Fault>,
     seed: u64,
     user: String,
     working_dir: Option<PathBuf>,
@@ -65,6 +66,7 @@ impl Default for SessionBuilder {
             no_network: false,
             clock: Arc::new(Utc::now),
             between_steps: None,
+            fault: None,
             seed: 0,
             user: std::env::var("USER").unwrap_or_else(|_| "tidegate".into()),
             working_dir: None,
@@ -107,6 +109,15 @@ impl SessionBuilder {
     /// The clock that `now()` and the like read.
     pub fn clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
+    }
+
+    /// Decides which attempts of tasks fail, for tests of what happens then.
+    #[doc(hidden)]
+    pub fn fault(self, fault: Fault) -> Self {
+        Self {
+            fault: Some(fault),
+            ..self
+        }
     }
 
     /// Called twice for each statement that is planned, on the thread that plans it: when its SQL is a plan, and when
@@ -204,6 +215,7 @@ impl SessionBuilder {
                 pool: OnceLock::new(),
                 clock: self.clock,
                 between_steps: self.between_steps,
+                fault: self.fault,
                 seed: self.seed,
                 user: self.user,
             }),

@@ -1,0 +1,159 @@
+//! How a shuffle divides rows, as plan data.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::Result;
+use datafusion::physical_expr::projection::update_expr;
+use datafusion::physical_expr::{LexOrdering, Partitioning, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::execution_plan::{EvaluationType, SchedulingType};
+use datafusion::physical_plan::projection::ProjectionExpr;
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, PlanProperties};
+
+use super::partitions;
+
+/// How rows are divided.
+#[derive(Debug, Clone, PartialEq)]
+pub enum To {
+    /// By a hash of the keys.
+    Hash {
+        /// What is hashed.
+        keys: Vec<Arc<dyn PhysicalExpr>>,
+        /// How many partitions.
+        partitions: usize,
+    },
+    /// Batch by batch in turn.
+    RoundRobin {
+        /// How many partitions.
+        partitions: usize,
+    },
+    /// All of them in every partition of the join that reads them.
+    Broadcast,
+    /// All in one, merged by an order or as they come.
+    Single {
+        /// The order of the input's partitions, which the merged rows have too.
+        order: Option<LexOrdering>,
+    },
+}
+
+impl To {
+    /// How many partitions come out. Broadcast rows are kept once.
+    pub fn partitions(&self) -> usize {
+        match self {
+            To::Hash { partitions, .. } | To::RoundRobin { partitions } => *partitions,
+            To::Broadcast | To::Single { .. } => 1,
+        }
+    }
+
+    /// What moves rows inside one process.
+    pub(super) fn stream(
+        &self,
+        input: &Arc<dyn ExecutionPlan>,
+        fetch: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let input = Arc::clone(input);
+        Ok(match self {
+            To::Hash { .. } | To::RoundRobin { .. } => {
+                Arc::new(RepartitionExec::try_new(input, self.partitioning())?)
+            }
+            To::Single { order: Some(order) } => {
+                Arc::new(SortPreservingMergeExec::new(order.clone(), input).with_fetch(fetch))
+            }
+            To::Broadcast | To::Single { order: None } => {
+                Arc::new(CoalescePartitionsExec::new(input).with_fetch(fetch))
+            }
+        })
+    }
+
+    pub(super) fn properties(&self, input: &Arc<dyn ExecutionPlan>) -> PlanProperties {
+        let mut equivalences = input.equivalence_properties().clone();
+        if !self.keeps_order(input) {
+            equivalences.clear_orderings();
+        }
+        if partitions(input) > 1 {
+            equivalences.clear_per_partition_constants();
+        }
+        let (behavior, boundedness) = (input.pipeline_behavior(), input.boundedness());
+        PlanProperties::new(equivalences, self.partitioning(), behavior, boundedness)
+            .with_scheduling_type(SchedulingType::Cooperative)
+            .with_evaluation_type(EvaluationType::Eager)
+    }
+
+    pub(super) fn partitioning(&self) -> Partitioning {
+        match self {
+            To::Hash { keys, partitions } => Partitioning::Hash(keys.clone(), *partitions),
+            To::RoundRobin { partitions } => Partitioning::RoundRobinBatch(*partitions),
+            To::Broadcast | To::Single { .. } => Partitioning::UnknownPartitioning(1),
+        }
+    }
+
+    /// Whether rows that come one after the other in a partition of `input` do so in a partition that comes out.
+    pub(super) fn keeps_order(&self, input: &Arc<dyn ExecutionPlan>) -> bool {
+        matches!(self, To::Single { order: Some(_) }) || partitions(input) <= 1
+    }
+
+    /// What it computes of a row.
+    pub fn expressions(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
+        match self {
+            To::Hash { keys, .. } => keys.iter().collect(),
+            To::Single { order: Some(order) } => order.iter().map(|sort| &sort.expr).collect(),
+            To::RoundRobin { .. } | To::Broadcast | To::Single { order: None } => vec![],
+        }
+    }
+
+    pub(super) fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        for expr in self.expressions() {
+            if f(expr)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    /// The same over the columns of a projection of the input; none if one that is needed is not among them.
+    pub(super) fn projected(&self, columns: &[ProjectionExpr]) -> Result<Option<Self>> {
+        Ok(match self {
+            To::Hash { keys, partitions } => {
+                let keys = keys.iter().map(|key| update_expr(key, columns, false));
+                let keys = keys.collect::<Result<Option<Vec<_>>>>()?;
+                keys.map(|keys| To::Hash {
+                    keys,
+                    partitions: *partitions,
+                })
+            }
+            To::Single { order: Some(order) } => {
+                let sorts = order.iter().map(|sort| {
+                    let expr = update_expr(&sort.expr, columns, false)?;
+                    Ok(expr.map(|expr| PhysicalSortExpr::new(expr, sort.options)))
+                });
+                let sorts = sorts.collect::<Result<Option<Vec<_>>>>()?;
+                sorts.map(|sorts| To::Single {
+                    order: LexOrdering::new(sorts),
+                })
+            }
+            other => Some(other.clone()),
+        })
+    }
+}
+
+impl fmt::Display for To {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            To::Hash { keys, partitions } => {
+                let keys: Vec<_> = keys.iter().map(|key| key.to_string()).collect();
+                write!(f, "hash({}) in {partitions}", keys.join(", "))
+            }
+            To::RoundRobin { partitions } => write!(f, "round robin in {partitions}"),
+            To::Broadcast => write!(f, "broadcast"),
+            To::Single { order: None } => write!(f, "single"),
+            To::Single { order: Some(order) } => write!(f, "single, ordered by {order}"),
+        }
+    }
+}

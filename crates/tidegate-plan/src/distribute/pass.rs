@@ -1,0 +1,334 @@
+//! The pass: from the leaves up, what must come together is brought together, and what is together stays.
+
+use datafusion::common::JoinSide;
+use datafusion::common::not_impl_err;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::error::Result;
+use datafusion::logical_expr::logical_plan::{Join, Repartition, Union, Window};
+use datafusion::logical_expr::utils::grouping_set_to_exprlist;
+use datafusion::logical_expr::{Aggregate, Expr, JoinType, LogicalPlan, Partitioning, TableScan};
+use tidegate_operators::shuffle::Filters;
+
+use super::known::{Known, bare, keeps_partitions};
+use super::node::{Movement, Shuffle};
+use crate::join_order::{self, is_shared};
+use crate::write;
+
+/// Who may share the side of a join that is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Builds {
+    /// All partitions: they run in one process and tell each other which rows found a match.
+    OfOneProcess,
+    /// Each task has its own, and knows only of its own matches: a side whose rows come out unmatched is never one.
+    OfEachTask,
+}
+
+/// In how many partitions a table is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scans {
+    /// In one.
+    One,
+    /// In as many as its files give.
+    Many,
+}
+
+/// Writes shuffles into plans.
+pub(crate) struct Distributor<'a> {
+    pub(crate) partitions: usize,
+    pub(crate) builds: Builds,
+    pub(crate) scans: &'a dyn Fn(&TableScan) -> Scans,
+}
+
+/// A plan, and how its rows are divided.
+struct Divided {
+    plan: LogicalPlan,
+    known: Known,
+}
+
+impl Distributor<'_> {
+    /// The plan with every movement of rows; its own rows are in one partition.
+    pub(crate) fn distribute(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let divided = self.visit(plan)?;
+        Ok(self.single(divided).plan)
+    }
+
+    fn visit(&self, plan: LogicalPlan) -> Result<Divided> {
+        let subqueries =
+            plan.map_subqueries(|subquery| Ok(Transformed::yes(self.distribute(subquery)?)));
+        match subqueries?.data {
+            LogicalPlan::TableScan(scan) => {
+                let known = match (self.scans)(&scan) {
+                    Scans::One => Known::Single,
+                    Scans::Many => Known::Anyhow,
+                };
+                let plan = LogicalPlan::TableScan(scan);
+                Ok(Divided { plan, known })
+            }
+            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Window(window) => self.window(window),
+            LogicalPlan::Join(join) => self.join(join),
+            LogicalPlan::Union(union) => self.union(union),
+            LogicalPlan::Repartition(repartition) => self.repartition(repartition),
+            plan @ LogicalPlan::Sort(_) => self.sort(plan),
+            plan @ LogicalPlan::RecursiveQuery(_) => self.recursive(plan),
+            plan => self.other(plan),
+        }
+    }
+
+    /// What works row by row, and what needs all rows.
+    fn other(&self, plan: LogicalPlan) -> Result<Divided> {
+        let mut known = Known::Single;
+        let keeps = keeps_rows_apart(&plan);
+        let plan = plan.map_children(|input| {
+            let mut input = self.visit(input)?;
+            if !keeps {
+                input = self.single(input);
+            }
+            known = input.known;
+            Ok(Transformed::yes(input.plan))
+        })?;
+        let plan = plan.data;
+        let known = match &plan {
+            LogicalPlan::Projection(projection) => known.above_projection(projection),
+            LogicalPlan::SubqueryAlias(alias) => known.above_alias(alias),
+            LogicalPlan::Unnest(_) if known != Known::Single => Known::Anyhow,
+            plan if write::is_write(plan) => Known::Single,
+            _ => known,
+        };
+        Ok(Divided { plan, known })
+    }
+
+    fn aggregate(&self, mut aggregate: Aggregate) -> Result<Divided> {
+        let input = self.visit(aggregate.input.as_ref().clone())?;
+        let is_set = matches!(aggregate.group_expr.as_slice(), [Expr::GroupingSet(_)]);
+        let keys = grouping_set_to_exprlist(&aggregate.group_expr)?;
+        let keys: Vec<Expr> = keys.into_iter().cloned().collect();
+        // Rows of one key are in several groups of a set: nothing but one partition brings them together.
+        let holds = input.known == Known::Single || !is_set && input.known.brings_together(&keys);
+        let input = match holds && !keys.is_empty() {
+            true => input,
+            false => self.hash(input, &keys),
+        };
+        let columns = aggregate.schema.columns();
+        let known = match input.known {
+            Known::Hash(_) if is_set => Known::Anyhow,
+            known => known.above_group(&aggregate.group_expr, &columns),
+        };
+        aggregate.input = input.plan.into();
+        let plan = LogicalPlan::Aggregate(aggregate);
+        Ok(Divided { plan, known })
+    }
+
+    fn window(&self, mut window: Window) -> Result<Divided> {
+        let mut input = self.visit(window.input.as_ref().clone())?;
+        let partition_by = window.window_expr.iter().map(|expr| match bare(expr) {
+            Expr::WindowFunction(function) => function.params.partition_by,
+            _ => vec![],
+        });
+        let keys = partition_by.min_by_key(Vec::len).unwrap_or_default();
+        if keys.is_empty() || !input.known.brings_together(&keys) {
+            input = self.hash(input, &keys);
+        }
+        window.input = input.plan.into();
+        let known = input.known;
+        let plan = LogicalPlan::Window(window);
+        Ok(Divided { plan, known })
+    }
+
+    /// Each partition is sorted, then they are merged.
+    fn sort(&self, plan: LogicalPlan) -> Result<Divided> {
+        let mut known = Known::Single;
+        let plan = plan.map_children(|input| {
+            let input = self.visit(input)?;
+            known = input.known;
+            Ok(Transformed::yes(input.plan))
+        })?;
+        let plan = match known {
+            Known::Single => plan.data,
+            _ => self.shuffle(plan.data, Movement::SingleOrdered),
+        };
+        let known = Known::Single;
+        Ok(Divided { plan, known })
+    }
+
+    fn union(&self, mut union: Union) -> Result<Divided> {
+        for input in &mut union.inputs {
+            *input = self.visit(input.as_ref().clone())?.plan.into();
+        }
+        let plan = LogicalPlan::Union(union);
+        let known = Known::Anyhow;
+        Ok(Divided { plan, known })
+    }
+
+    /// What the text asks for: DISTRIBUTE BY.
+    fn repartition(&self, repartition: Repartition) -> Result<Divided> {
+        let input = self.visit(repartition.input.as_ref().clone())?;
+        Ok(match repartition.partitioning_scheme {
+            Partitioning::DistributeBy(keys) | Partitioning::Hash(keys, _) => {
+                self.hash(input, &keys)
+            }
+            Partitioning::Range(_) => return not_impl_err!("a division by ranges"),
+            Partitioning::RoundRobinBatch(_) => {
+                let to = Movement::RoundRobin {
+                    partitions: self.partitions,
+                };
+                let plan = self.shuffle(input.plan, to);
+                let known = Known::Anyhow;
+                Divided { plan, known }
+            }
+        })
+    }
+
+    /// Runs again and again, so nothing in it is divided.
+    fn recursive(&self, plan: LogicalPlan) -> Result<Divided> {
+        let whole = Distributor {
+            partitions: 1,
+            ..*self
+        };
+        let plan = plan.map_children(|input| Ok(Transformed::yes(whole.distribute(input)?)))?;
+        let known = Known::Single;
+        let plan = plan.data;
+        Ok(Divided { plan, known })
+    }
+
+    fn join(&self, mut join: Join) -> Result<Divided> {
+        let rows = [&join.left, &join.right].map(|input| join_order::noted_rows(input));
+        let mut left = self.visit(join.left.as_ref().clone())?;
+        let mut right = self.visit(join.right.as_ref().clone())?;
+        let known = match self.way(&join, rows, &left.known, &right.known) {
+            Way::Whole => {
+                (left, right) = (self.single(left), self.single(right));
+                Known::Single
+            }
+            Way::Shared(side) => {
+                let is_preserved = preserves(join.join_type, side);
+                let (build, probe) = match side {
+                    JoinSide::Right => (&mut right, &left.known),
+                    _ => (&mut left, &right.known),
+                };
+                let known = match is_preserved && *probe != Known::Single {
+                    true => Known::Anyhow,
+                    false => probe.clone(),
+                };
+                build.plan = self.shuffle(build.plan.clone(), Movement::Broadcast);
+                known
+            }
+            Way::Divided => {
+                let (lefts, rights): (Vec<Expr>, Vec<Expr>) = join.on.iter().cloned().unzip();
+                if !left.known.is_by(&lefts) {
+                    left = self.hash(left, &lefts);
+                }
+                if !right.known.is_by(&rights) {
+                    right = self.hash(right, &rights);
+                }
+                Known::above_join(&join)
+            }
+        };
+        (join.left, join.right) = (left.plan.into(), right.plan.into());
+        let plan = LogicalPlan::Join(join);
+        Ok(Divided { plan, known })
+    }
+
+    fn way(&self, join: &Join, rows: [Option<usize>; 2], left: &Known, right: &Known) -> Way {
+        let both_whole = *left == Known::Single && *right == Known::Single;
+        if self.partitions == 1 || join.null_aware || both_whole {
+            return Way::Whole;
+        }
+        let may_share =
+            |side| self.builds == Builds::OfOneProcess || !preserves(join.join_type, side);
+        let smaller = match rows {
+            [Some(left), Some(right)] if right < left => JoinSide::Right,
+            _ => JoinSide::Left,
+        };
+        let other = match smaller {
+            JoinSide::Left => JoinSide::Right,
+            _ => JoinSide::Left,
+        };
+        if join.on.is_empty() {
+            return match (may_share(smaller), may_share(other)) {
+                (true, _) => Way::Shared(smaller),
+                (false, true) => Way::Shared(other),
+                (false, false) => Way::Whole,
+            };
+        }
+        let (build, probe) = match smaller {
+            JoinSide::Right => (rows[1], rows[0]),
+            _ => (rows[0], rows[1]),
+        };
+        let mut keys = join.on.iter().flat_map(|(left, right)| [left, right]);
+        match (build, probe) {
+            (Some(build), Some(probe)) if is_shared(build, probe) && may_share(smaller) => {
+                Way::Shared(smaller)
+            }
+            _ if keys.any(has_subquery) => Way::Whole,
+            _ => Way::Divided,
+        }
+    }
+
+    /// Rows with equal keys in one partition; without keys, all rows.
+    fn hash(&self, input: Divided, keys: &[Expr]) -> Divided {
+        if self.partitions == 1 || keys.is_empty() || keys.iter().any(has_subquery) {
+            return self.single(input);
+        }
+        let keys: Vec<Expr> = keys.iter().map(bare).collect();
+        let known = Known::hash(&keys);
+        let partitions = self.partitions;
+        let plan = self.shuffle(input.plan, Movement::Hash { keys, partitions });
+        Divided { plan, known }
+    }
+
+    fn single(&self, input: Divided) -> Divided {
+        if input.known == Known::Single {
+            return input;
+        }
+        let plan = self.shuffle(input.plan, Movement::Single);
+        let known = Known::Single;
+        Divided { plan, known }
+    }
+
+    fn shuffle(&self, input: LogicalPlan, to: Movement) -> LogicalPlan {
+        let filters = match self.builds {
+            Builds::OfOneProcess => Filters::Pass,
+            Builds::OfEachTask => Filters::Stop,
+        };
+        Shuffle::plan(input, to, filters)
+    }
+}
+
+/// How the sides of a join meet.
+enum Way {
+    /// Each in one partition.
+    Whole,
+    /// All rows of this side meet each partition of the other one.
+    Shared(JoinSide),
+    /// Both by a hash of their keys.
+    Divided,
+}
+
+/// Whether rows of a side come out that found no match, or once for all their matches: then who builds it must know of
+/// all matches.
+fn preserves(join_type: JoinType, side: JoinSide) -> bool {
+    use JoinType::{
+        Full, Inner, Left, LeftAnti, LeftMark, LeftSemi, Right, RightAnti, RightMark, RightSemi,
+    };
+    match join_type {
+        Inner => false,
+        Full => true,
+        Left | LeftSemi | LeftAnti | LeftMark => side == JoinSide::Left,
+        Right | RightSemi | RightAnti | RightMark => side == JoinSide::Right,
+    }
+}
+
+fn has_subquery(expr: &Expr) -> bool {
+    let is_one = |expr: &Expr| Ok(matches!(expr, Expr::ScalarSubquery(_)));
+    expr.exists(is_one).unwrap_or(true)
+}
+
+/// Whether a node can work on each partition alone.
+fn keeps_rows_apart(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) => true,
+        plan if write::is_write(plan) => !write::needs_one_partition(plan),
+        plan => keeps_partitions(plan),
+    }
+}
