@@ -1,4 +1,4 @@
-//! Running a graph of stages: which query comes next, the pool of threads that
+//! Running a graph of stages: which query and which task comes next, the pool of threads that
 //! compute, budgets of memory and disk, cancellation and progress.
 //!
 //! This crate orders work; it never looks inside a batch and never plans.
@@ -8,6 +8,7 @@ pub mod budget;
 pub mod pool;
 pub mod progress;
 pub mod run;
+pub mod scheduler;
 
 pub use pool::CpuPool;
 pub use progress::{Counters, ScanTotals};
