@@ -1,8 +1,9 @@
-//! Running a graph of stages: the pool of threads that compute, budgets of memory and disk,
-//! cancellation and progress.
+//! Running a graph of stages: which query and which task comes next, the pool of threads that
+//! compute, budgets of memory and disk, cancellation and progress.
 //!
 //! This crate orders work; it never looks inside a batch and never plans.
 
+pub mod admission;
 pub mod budget;
 pub mod pool;
 pub mod progress;
