@@ -50,6 +50,11 @@ pub(crate) fn reads_every_row(scan: &TableScan) -> bool {
     table(scan).is_some_and(|table| !table.may_leave_rows_out())
 }
 
+/// Whether a table is one of files.
+pub(crate) fn is_files(scan: &TableScan) -> bool {
+    table(scan).is_some()
+}
+
 /// In how many partitions a table is read.
 pub(crate) fn scans(scan: &TableScan, state: &dyn Session) -> Scans {
     // What cannot be dealt says so when it is planned.

@@ -6,11 +6,14 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
 use datafusion::logical_expr::logical_plan::{Join, Repartition, Union, Window};
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
-use datafusion::logical_expr::{Aggregate, Expr, JoinType, LogicalPlan, Partitioning, TableScan};
+use datafusion::logical_expr::{
+    Aggregate, Expr, JoinType, LogicalPlan, Partitioning, Projection, TableScan, TableScanBuilder,
+};
 use tidegate_operators::shuffle::Filters;
 
 use super::known::{Known, bare, keeps_partitions};
 use super::node::{Movement, Shuffle};
+use crate::evidence;
 use crate::join_order::{self, is_shared};
 use crate::write;
 
@@ -61,7 +64,7 @@ impl Distributor<'_> {
                     Scans::One => Known::Single,
                     Scans::Many => Known::Anyhow,
                 };
-                let plan = LogicalPlan::TableScan(scan);
+                let plan = self.encodable(scan)?;
                 Ok(Divided { plan, known })
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
@@ -73,6 +76,22 @@ impl Distributor<'_> {
             plan @ LogicalPlan::RecursiveQuery(_) => self.recursive(plan),
             plan => self.other(plan),
         }
+    }
+
+    /// A scan of no column reads one where its plan is written down: DataFusion's message about generated rows has
+    /// their type, and not that no column is asked for.
+    fn encodable(&self, scan: TableScan) -> Result<LogicalPlan> {
+        let is_empty = scan.projection.as_ref().is_some_and(Vec::is_empty);
+        if self.builds == Builds::OfOneProcess || !is_empty || evidence::is_files(&scan) {
+            return Ok(LogicalPlan::TableScan(scan));
+        }
+        let scan = TableScanBuilder::new(scan.table_name, scan.source)
+            .with_projection(Some(vec![0]))
+            .with_filters(scan.filters)
+            .with_fetch(scan.fetch)
+            .build()?;
+        let scan = LogicalPlan::TableScan(scan).into();
+        Ok(LogicalPlan::Projection(Projection::try_new(vec![], scan)?))
     }
 
     /// What works row by row, and what needs all rows.
