@@ -1,7 +1,7 @@
 //! What planning may know of a table: rows, distinct values and the share of rows that pass a condition, from
 //! footers and from a sample of rows. Estimates only: no answer may depend on them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
@@ -14,10 +14,11 @@ use datafusion::common::{ColumnStatistics, DFSchema, ScalarValue};
 use datafusion::logical_expr::Expr;
 use tidegate_operators::unwinding::catch;
 
+use crate::learned::{Answer, Asked, SampleId};
 use crate::table::FilesTable;
 
 /// Conditions on the rows of one table that hold together. Their columns have no qualifier.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Predicates {
     text: String,
     all: Vec<Expr>,
@@ -36,6 +37,11 @@ impl Predicates {
     /// The conditions.
     pub fn all(&self) -> &[Expr] {
         &self.all
+    }
+
+    /// The conditions as one text.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The names of the columns they speak of.
@@ -118,38 +124,45 @@ impl TableEvidence {
         self.distinct.contains_key(column)
     }
 
-    /// Adds what a sample tells of its columns and of conditions.
-    pub fn add_sample(
-        &mut self,
-        table: &FilesTable,
-        sample: &Sample,
+    /// What a sample of `columns` is to tell: the distinct values of those that are not settled, and the share of rows
+    /// for which conditions hold.
+    pub fn asks(
+        &self,
+        sample: SampleId,
+        columns: &BTreeSet<String>,
         predicates: &[Predicates],
         state: &dyn Session,
-    ) {
-        let rows = self.rows.unwrap_or_default();
-        let statistics = table.all_statistics();
-        let schema = table.table_schema();
-        for (at, field) in sample
-            .schema()
-            .iter()
-            .flat_map(|schema| schema.fields().iter().enumerate())
-        {
-            if self.settles(field.name()) {
-                continue;
-            }
-            let known = schema.index_of(field.name()).ok();
-            let known = known.map(|at| &statistics.column_statistics[at]);
-            let most = known.and_then(range).unwrap_or(f64::INFINITY);
-            if let Some(distinct) = sample.distinct(at, rows) {
-                self.distinct
-                    .insert(field.name().clone(), distinct.min(most).max(1.0));
-            }
-        }
-        for predicates in predicates {
-            // A condition that fails on a row fails when the query runs; here it only cannot be judged.
-            let share = catch(|| sample.share(predicates, state)).flatten();
-            if let Some(share) = share {
-                self.shares.insert(predicates.text.clone(), share);
+    ) -> Vec<Asked> {
+        let unsettled = columns.iter().filter(|column| !self.settles(column));
+        let distinct = unsettled.map(|column| Asked::Distinct {
+            sample,
+            column: column.clone(),
+            table_rows: self.rows.unwrap_or_default().to_bits(),
+        });
+        let time_zone = &state.config_options().execution.time_zone;
+        let shares = predicates.iter().map(|predicates| Asked::Share {
+            sample,
+            predicates: predicates.clone(),
+            time_zone: time_zone.clone(),
+        });
+        distinct.chain(shares).collect()
+    }
+
+    /// Adds the answers of a sample, in the order of what was asked.
+    pub fn learn(&mut self, table: &FilesTable, asked: Vec<Asked>, answers: &[Answer]) {
+        for (asked, answer) in asked.into_iter().zip(answers) {
+            match (asked, answer) {
+                (Asked::Distinct { column, .. }, Answer::Distinct(Some(distinct))) => {
+                    let schema = table.table_schema();
+                    let known = schema.index_of(&column).ok();
+                    let known = known.map(|at| &table.all_statistics().column_statistics[at]);
+                    let most = known.and_then(range).unwrap_or(f64::INFINITY);
+                    self.distinct.insert(column, distinct.min(most).max(1.0));
+                }
+                (Asked::Share { predicates, .. }, Answer::Share(Some(share))) => {
+                    self.shares.insert(predicates.text, *share);
+                }
+                _ => {}
             }
         }
     }
@@ -215,6 +228,24 @@ impl Sample {
             .iter()
             .map(RecordBatch::get_array_memory_size)
             .sum()
+    }
+
+    /// What the sample tells.
+    pub fn answer(&self, asked: &Asked, state: &dyn Session) -> Answer {
+        match asked {
+            Asked::Distinct {
+                column, table_rows, ..
+            } => {
+                let schema = self.schema();
+                let at = schema.and_then(|schema| schema.index_of(column).ok());
+                let distinct = at.and_then(|at| self.distinct(at, f64::from_bits(*table_rows)));
+                Answer::Distinct(distinct)
+            }
+            // A condition that fails on a row fails when the query runs; here it only cannot be judged.
+            Asked::Share { predicates, .. } => {
+                Answer::Share(catch(|| self.share(predicates, state)).flatten())
+            }
+        }
     }
 
     fn schema(&self) -> Option<arrow::datatypes::SchemaRef> {

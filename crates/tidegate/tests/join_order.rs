@@ -191,6 +191,32 @@ async fn the_same_files_give_the_same_plan() {
 }
 
 #[tokio::test]
+async fn what_is_known_does_not_depend_on_the_queries_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let lines: String = (1..=500).map(|n| format!("{n},{}\n", n % 7)).collect();
+    std::fs::write(directory.path().join("t.csv"), format!("a,b\n{lines}")).unwrap();
+    let plan = async |session: &Session, table: &str, bound: &str| {
+        let sql =
+            format!("SELECT count(*) FROM {table} t JOIN {table} u USING (b) WHERE t.a < {bound}");
+        session.sql(&sql).await.unwrap().explain().to_owned()
+    };
+    let asked = [
+        ("'t.csv'", "50"),
+        ("read_csv('t.csv', all_text=true)", "'50'"),
+        ("read_csv('t.csv', types={'a': 'DECIMAL(9, 2)'})", "50"),
+        ("read_csv('t.csv', header=false, names=['a', 'b'])", "'50'"),
+    ];
+    let used = session(directory.path()).await;
+    for _ in 0..2 {
+        for (table, bound) in asked {
+            let fresh = session(directory.path()).await;
+            let fresh = plan(&fresh, table, bound).await;
+            assert_eq!(plan(&used, table, bound).await, fresh, "{table}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn without_samples_joins_are_ordered_by_footers() {
     let directory = tempfile::tempdir().unwrap();
     let session = session(directory.path()).await;
