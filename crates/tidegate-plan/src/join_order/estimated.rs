@@ -180,13 +180,20 @@ impl Noted {
         Arc::as_ptr(plan).cast::<()>() as usize
     }
 
-    /// Notes the rows of an operator, and of those below it whose rows it passes on: a sort may have been put there.
+    /// Notes the rows of an operator, and of those below it whose rows it passes on: a sort may have been put there, even
+    /// one that keeps the first rows only. Then the note is of what it sorts.
     fn add(&mut self, plan: &Arc<dyn ExecutionPlan>, rows: usize) {
-        self.rows.entry(Self::place(plan)).or_insert(rows);
-        let keeps_rows = matches!(plan.cardinality_effect(), CardinalityEffect::Equal);
+        let (kept, whole) = match plan.fetch() {
+            Some(fetch) => (rows.cmp(&fetch), plan.with_fetch(None)),
+            None => (Ordering::Less, Some(Arc::clone(plan))),
+        };
+        if kept != Ordering::Greater {
+            self.rows.entry(Self::place(plan)).or_insert(rows);
+        }
+        let effect = whole.map(|whole| whole.cardinality_effect());
         if let [input] = plan.children().as_slice()
-            && keeps_rows
-            && plan.fetch().is_none()
+            && matches!(effect, Some(CardinalityEffect::Equal))
+            && kept != Ordering::Equal
         {
             self.add(input, rows);
         }

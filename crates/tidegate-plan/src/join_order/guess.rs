@@ -16,7 +16,6 @@ use tidegate_catalog::Share;
 
 use super::{having, selectivity};
 use crate::evidence::{Evidence, own_rows, predicates};
-use joins::joined;
 pub(super) use joins::{divisor, matched_share, unmatched_share};
 
 /// Of a table nothing is known of.
@@ -52,6 +51,8 @@ struct Domain {
     source: Source,
     /// The least and the greatest of them, of numbers.
     bounds: Option<Bounds>,
+    /// The share of rows in which an outer join found no value.
+    absent: f64,
 }
 
 /// The least and the greatest value of a column.
@@ -70,6 +71,8 @@ pub(super) fn overlap(own: Bounds, all: impl Iterator<Item = Bounds>) -> f64 {
 struct Source {
     number: u32,
     rows: f64,
+    /// Rows that its own conditions leave.
+    left: f64,
 }
 
 impl Guess {
@@ -91,6 +94,12 @@ impl Guess {
         }
     }
 
+    /// The share of rows in which an expression is NULL because an outer join found no partner; none if there was none.
+    pub(super) fn absent(&self, expr: &Expr) -> Option<f64> {
+        let domain = self.domains.get(expr.try_as_col()?)?;
+        (domain.absent > 0.0).then_some(domain.absent)
+    }
+
     /// Different values of an expression among the rows.
     pub(super) fn distinct(&self, expr: &Expr) -> f64 {
         drawn(self.domain(expr), self.rows)
@@ -109,6 +118,11 @@ impl Guess {
             columns.map(|column| self.domains.get(column).map(|domain| domain.source));
         let first = sources.next()??;
         sources.all(|other| other == Some(first)).then_some(first)
+    }
+
+    /// The number of the source that an expression comes from.
+    pub(super) fn table(&self, expr: &Expr) -> Option<u32> {
+        self.source(expr).map(|source| source.number)
     }
 
     /// A guess that knows the columns of several others, with as many values as their rows have.
@@ -152,6 +166,41 @@ impl Guess {
                 domain.values = domain.values.min(values);
             }
         }
+    }
+
+    /// A column that is compared with a constant has so large a share of its values left.
+    fn narrow(&mut self, condition: &Expr, share: f64) {
+        let Expr::BinaryExpr(binary) = condition else {
+            return;
+        };
+        let column = match (binary.left.as_ref(), binary.right.as_ref()) {
+            (Expr::Column(column), Expr::Literal(..)) => column,
+            (Expr::Literal(..), Expr::Column(column)) => column,
+            _ => return,
+        };
+        let is_range = matches!(
+            binary.op,
+            Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq
+        );
+        if is_range && let Some(domain) = self.domains.get_mut(column) {
+            domain.values = (domain.values * share).max(1.0);
+        }
+    }
+
+    /// Whether no two rows have the same keys.
+    pub(super) fn is_unique<'e>(&self, keys: impl Iterator<Item = &'e Expr>) -> bool {
+        const NEARLY: f64 = 0.9;
+        let (mut largest, mut product) = (0.0f64, 1.0);
+        for key in keys {
+            let values = match self.source(key) {
+                Some(_) => self.domain(key),
+                None => return false,
+            };
+            (largest, product) = (largest.max(values), product * values);
+        }
+        // Keys of groups tell groups apart together.
+        let values = if self.is_grouped { product } else { largest };
+        values >= NEARLY * self.base
     }
 
     /// The columns of `from` under the names that `to` has at the same places.
@@ -229,7 +278,11 @@ impl<'a> Guesser<'a> {
     fn source(&self, rows: f64) -> Source {
         let number = self.sources.get();
         self.sources.set(number + 1);
-        Source { number, rows }
+        Source {
+            number,
+            rows,
+            left: rows,
+        }
     }
 
     /// Rows of all tables that a plan reads.
@@ -269,7 +322,7 @@ impl<'a> Guesser<'a> {
                 input.renamed(alias.input.schema(), &alias.schema)
             }
             (LogicalPlan::Aggregate(aggregate), [input]) => self.aggregate(aggregate, input),
-            (LogicalPlan::Join(join), [left, right]) => joined(join, left, right),
+            (LogicalPlan::Join(join), [left, right]) => self.joined(join, left, right),
             (LogicalPlan::Distinct(distinct), [input]) => distincted(distinct, input),
             (LogicalPlan::Union(union), inputs) => {
                 let rows = inputs.iter().map(|input| input.rows).sum();
@@ -322,6 +375,7 @@ impl<'a> Guesser<'a> {
                     values,
                     source,
                     bounds,
+                    absent: 0.0,
                 };
                 Some((column, domain))
             })
@@ -349,6 +403,9 @@ impl<'a> Guesser<'a> {
         };
         for condition in scan.filters.iter().chain(above) {
             guess.fix(condition);
+        }
+        for domain in guess.domains.values_mut() {
+            domain.source.left = (domain.source.rows * share).max(1.0);
         }
         guess.filtered(share)
     }
@@ -402,6 +459,7 @@ impl<'a> Guesser<'a> {
                     values: values.min(guess.base),
                     source,
                     bounds,
+                    absent: 0.0,
                 };
                 (column, domain)
             })
@@ -426,6 +484,7 @@ impl<'a> Guesser<'a> {
                 values,
                 source,
                 bounds: None,
+                absent: 0.0,
             };
             guess.domains.insert(column, domain);
         }
@@ -440,14 +499,14 @@ impl<'a> Guesser<'a> {
         }
     }
 
-    /// How many groups there can be: keys of one source together are no more than it has rows.
+    /// How many groups there can be: keys of one source together are no more than it has rows left.
     fn groups(&self, keys: &[Expr], input: &Guess) -> f64 {
         let mut by_source: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
         let mut all = 1.0;
         for key in keys {
             match input.source(key) {
                 Some(source) => {
-                    let known = by_source.entry(source.number).or_insert((1.0, source.rows));
+                    let known = by_source.entry(source.number).or_insert((1.0, source.left));
                     known.0 *= input.domain(key);
                 }
                 None => all *= input.domain(key),
@@ -464,12 +523,15 @@ impl<'a> Guesser<'a> {
         if let LogicalPlan::TableScan(scan) = filter.input.as_ref() {
             return self.scan(scan, conjuncts);
         }
-        let shares = conjuncts.into_iter().map(|expr| {
-            let of_groups = self.having(expr, &filter.input);
-            of_groups.unwrap_or_else(|| selectivity::share(expr, input))
-        });
-        let share = shares.product();
-        input.clone().filtered(share)
+        let mut guess = input.clone();
+        let mut share = 1.0;
+        for condition in conjuncts {
+            let left = self.condition(condition, &[&filter.input], input);
+            guess.fix(condition);
+            guess.narrow(condition, left);
+            share *= left;
+        }
+        guess.filtered(share)
     }
 }
 
@@ -491,6 +553,7 @@ fn projected(exprs: &[Expr], schema: &DFSchema, input: &Guess) -> Guess {
             values: input.domain(expr),
             source: input.source(expr)?,
             bounds: input.bounds(expr),
+            absent: input.absent(expr).unwrap_or_default(),
         };
         Some((column, domain))
     });

@@ -127,7 +127,7 @@ impl Ordering<'_> {
         for leaf in &mut region.leaves {
             leaf.plan = self.visit(leaf.plan.clone())?;
         }
-        let Some(tree) = Search::new(&region, &guesses).best() else {
+        let Some(tree) = Search::new(&region, &guesses, self.guesser).best() else {
             return Ok(None);
         };
         self.changed = true;
