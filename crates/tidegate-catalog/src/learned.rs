@@ -46,12 +46,12 @@ impl SampleId {
 /// A question to a sample.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Asked {
-    /// How many distinct values does a column have?
+    /// How many distinct values do columns have together?
     Distinct {
         /// The sample.
         sample: SampleId,
-        /// The column.
-        column: String,
+        /// The columns, at least one.
+        columns: BTreeSet<String>,
         /// The bits of the number of rows of the table.
         table_rows: u64,
     },
@@ -89,7 +89,7 @@ impl Asked {
     /// About what it takes to keep it. A constant takes some ten times its text.
     fn bytes(&self) -> usize {
         let text = match self {
-            Self::Distinct { column, .. } => column.len(),
+            Self::Distinct { columns, .. } => columns.iter().map(String::len).sum(),
             Self::Share { predicates, .. } => 16 * predicates.text().len(),
         };
         text + 256

@@ -49,15 +49,15 @@ impl FilesTable {
     }
 
     /// The columns of which a sample would tell more than is known: those whose distinct values are asked for and not
-    /// settled, and those of conditions.
+    /// settled, and `others`: those of conditions, and those that are asked for together.
     pub fn worth_sampling(
         &self,
         evidence: &TableEvidence,
         distinct: &BTreeSet<String>,
-        in_conditions: impl Iterator<Item = String>,
+        others: impl Iterator<Item = String>,
     ) -> BTreeSet<String> {
         let unsettled = distinct.iter().filter(|name| !evidence.settles(name));
-        let names = unsettled.cloned().chain(in_conditions);
+        let names = unsettled.cloned().chain(others);
         names
             .filter(|name| self.file_schema().index_of(name).is_ok())
             .collect()

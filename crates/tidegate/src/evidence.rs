@@ -34,13 +34,15 @@ impl Gatherer<'_> {
         let Question {
             table,
             columns,
+            together,
             predicates,
         } = question;
         let mut evidence = table.evidence();
         let in_conditions = predicates.iter().flat_map(|all| all.columns());
-        let columns = table.worth_sampling(&evidence, &columns, in_conditions);
+        let others = in_conditions.chain(together.iter().flatten().cloned());
+        let columns = table.worth_sampling(&evidence, &columns, others);
         let sample = SampleId::of(&table, self.percent, &columns);
-        let asked = evidence.asks(sample, &columns, &predicates, self.state);
+        let asked = evidence.asks(sample, &columns, together, &predicates, self.state);
         if let Some(answers) = self.answers(&table, &columns, sample, &asked).await {
             evidence.learn(&table, asked, &answers);
         }

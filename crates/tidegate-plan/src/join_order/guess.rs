@@ -4,7 +4,7 @@
 mod joins;
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::utils::split_conjunction;
@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
     Aggregate, Distinct, Expr, FetchType, Filter, Limit, LogicalPlan, Operator, SkipType,
     TableScan, Window,
 };
-use tidegate_catalog::Share;
+use tidegate_catalog::{Share, TableEvidence};
 
 use super::{having, selectivity};
 use crate::evidence::{Evidence, own_rows, predicates};
@@ -42,6 +42,8 @@ pub(super) struct Guess {
     /// Rows before filters: no combination of columns has more different values.
     pub(super) base: f64,
     domains: BTreeMap<Column, Domain>,
+    /// Columns of one source, and the combinations of values that they have together.
+    together: Vec<(BTreeSet<Column>, f64)>,
 }
 
 /// The different values of a column before filters: what keys are drawn from.
@@ -82,6 +84,17 @@ impl Guess {
         let known = columns.iter().map(|column| self.domains.get(*column));
         let all = known.map(|domain| domain.map_or(self.base, |domain| domain.values));
         all.product::<f64>().min(self.base).max(1.0)
+    }
+
+    /// The combinations of several columns among their domain, if they are known.
+    pub(super) fn combinations<'e>(&self, keys: impl Iterator<Item = &'e Expr>) -> Option<f64> {
+        let columns: Option<BTreeSet<&Column>> = keys.map(Expr::try_as_col).collect();
+        let columns = columns?;
+        let mut known = self.together.iter();
+        let found = known.find(|(all, _)| {
+            all.len() == columns.len() && all.iter().all(|column| columns.contains(column))
+        });
+        found.map(|(_, values)| *values)
     }
 
     /// The bounds of a column.
@@ -134,6 +147,7 @@ impl Guess {
                     let values = drawn(domain.values, guess.rows);
                     (column.clone(), Domain { values, ..*domain })
                 }));
+            over.together.extend(guess.together.iter().cloned());
             over.base = over.base.max(guess.base);
             over.is_blind |= guess.is_blind;
         }
@@ -206,11 +220,24 @@ impl Guess {
     /// The columns of `from` under the names that `to` has at the same places.
     fn renamed(&self, from: &DFSchema, to: &DFSchema) -> Self {
         let pairs = from.columns().into_iter().zip(to.columns());
-        let domains = pairs.filter_map(|(old, new)| Some((new, *self.domains.get(&old)?)));
+        let pairs: BTreeMap<Column, Column> = pairs.collect();
+        let domains = pairs
+            .iter()
+            .filter_map(|(old, new)| Some((new.clone(), *self.domains.get(old)?)));
         Self {
             domains: domains.collect(),
+            together: self.together_as(&pairs),
             ..*self
         }
+    }
+
+    /// The combinations of columns under new names; those that lose one are left out.
+    fn together_as(&self, names: &BTreeMap<Column, Column>) -> Vec<(BTreeSet<Column>, f64)> {
+        let renamed = self.together.iter().filter_map(|(columns, values)| {
+            let columns = columns.iter().map(|column| names.get(column).cloned());
+            Some((columns.collect::<Option<_>>()?, *values))
+        });
+        renamed.collect()
     }
 
     fn of_rows(rows: f64) -> Self {
@@ -223,6 +250,7 @@ impl Guess {
             is_blind: false,
             base: rows,
             domains: BTreeMap::new(),
+            together: Vec::new(),
         }
     }
 }
@@ -366,6 +394,7 @@ impl<'a> Guesser<'a> {
         guess.is_blind = rows.is_none();
         let source = self.source(guess.base);
         let columns = scan.projected_schema.columns();
+        guess.together = evidence.map_or_else(Vec::new, |known| together(known, &columns));
         guess.domains = columns
             .into_iter()
             .filter_map(|column| {
@@ -535,6 +564,17 @@ impl<'a> Guesser<'a> {
     }
 }
 
+/// The combinations of columns of a scan.
+fn together(evidence: &TableEvidence, columns: &[Column]) -> Vec<(BTreeSet<Column>, f64)> {
+    let named = |name: &String| columns.iter().find(|column| column.name == *name).cloned();
+    let known = evidence.together();
+    known
+        .filter_map(|(names, values)| {
+            Some((names.iter().map(named).collect::<Option<_>>()?, values))
+        })
+        .collect()
+}
+
 /// What a result is one of, if it is the least or greatest of a group.
 fn one_of(result: &Expr) -> Option<&Expr> {
     match result {
@@ -547,6 +587,8 @@ fn one_of(result: &Expr) -> Option<&Expr> {
 }
 
 fn projected(exprs: &[Expr], schema: &DFSchema, input: &Guess) -> Guess {
+    let names = schema.columns().into_iter().zip(exprs);
+    let names = names.filter_map(|(column, expr)| Some((plain_column(expr)?.clone(), column)));
     let columns = schema.columns().into_iter().zip(exprs);
     let domains = columns.filter_map(|(column, expr)| {
         let domain = Domain {
@@ -559,7 +601,15 @@ fn projected(exprs: &[Expr], schema: &DFSchema, input: &Guess) -> Guess {
     });
     Guess {
         domains: domains.collect(),
+        together: input.together_as(&names.collect()),
         ..*input
+    }
+}
+
+fn plain_column(expr: &Expr) -> Option<&Column> {
+    match expr {
+        Expr::Alias(alias) => plain_column(&alias.expr),
+        expr => expr.try_as_col(),
     }
 }
 

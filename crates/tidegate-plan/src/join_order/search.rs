@@ -215,7 +215,7 @@ impl<'a> Search<'a> {
                 continue;
             }
             let (shared, others): (Vec<_>, Vec<_>) = left.into_iter().partition(is_shared);
-            let most = self.guesses[leaf].base.min(self.guesses[other].base);
+            let most = self.combinations(leaf, other, &shared);
             divisor *= shared
                 .iter()
                 .map(|(_, domain)| domain)
@@ -225,6 +225,29 @@ impl<'a> Search<'a> {
         }
         let alone: f64 = left.iter().map(|(_, domain)| domain).product();
         (divisor * alone).max(1.0)
+    }
+
+    /// What the keys that two leaves share divide by at most: their combinations in the leaf that has more, or else the rows
+    /// of the smaller one.
+    fn combinations(&self, leaf: usize, other: usize, shared: &[(usize, f64)]) -> f64 {
+        let of = |leaf: usize| {
+            let keys = shared.iter().filter_map(|(class, _)| {
+                let mut members = self.region.classes[*class].members.iter();
+                members.find(|(of, _)| *of == leaf).map(|(_, key)| key)
+            });
+            self.guesses[leaf].combinations(keys)
+        };
+        let (one, two) = (&self.guesses[leaf], &self.guesses[other]);
+        match of(leaf).zip(of(other)) {
+            Some((own, others)) => {
+                let (smaller, larger, rows) = match own <= others {
+                    true => (own, others, two.met()),
+                    false => (others, own, one.met()),
+                };
+                divisor(smaller, larger, 0.0, rows)
+            }
+            None => one.base.min(two.base),
+        }
     }
 
     /// Whether two sets that share no leaf can be joined without a cross product; the left one has links to `reach`.

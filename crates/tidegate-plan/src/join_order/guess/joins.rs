@@ -5,7 +5,7 @@ use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, Join};
 
 use super::super::reduce;
-use super::{Bounds, Guess, Guesser, drawn, overlap};
+use super::{Bounds, Guess, Guesser, overlap};
 
 /// Keys that tie two sources together.
 struct Tie {
@@ -13,7 +13,8 @@ struct Tie {
     of: Option<(u32, u32)>,
     left: Side,
     right: Side,
-    /// Keys together have no more combinations than this: the rows of the smaller source, if there are several.
+    /// Keys together have no more combinations than this: the rows of the smaller source, if there are several and it is
+    /// not known how many they have.
     most: f64,
     /// Whether anything is known of the right keys.
     is_known: bool,
@@ -35,6 +36,11 @@ impl Side {
             values * overlap(own, std::iter::once(other))
         });
         Self { values, between }
+    }
+
+    fn at_most(&mut self, combinations: f64) {
+        self.values = self.values.min(combinations);
+        self.between = self.between.min(combinations);
     }
 
     fn and(&mut self, other: Side) {
@@ -94,6 +100,24 @@ fn ties(on: &[(Expr, Expr)], left: &Guess, right: &Guess) -> Vec<Tie> {
             }),
         }
     }
+    let combined = |keys: &mut dyn Iterator<Item = &(Expr, Expr)>| {
+        let keys: Vec<_> = keys.collect();
+        let left = left.combinations(keys.iter().map(|(key, _)| key));
+        left.zip(right.combinations(keys.iter().map(|(_, key)| key)))
+    };
+    for tie in &mut ties {
+        let is_of = |(l, r): &&(Expr, Expr)| {
+            let sources = left.source(l).zip(right.source(r));
+            sources.map(|(l, r)| (l.number, r.number)) == tie.of
+        };
+        if tie.most.is_finite()
+            && let Some((left, right)) = combined(&mut on.iter().filter(is_of))
+        {
+            tie.left.at_most(left);
+            tie.right.at_most(right);
+            tie.most = f64::INFINITY;
+        }
+    }
     ties
 }
 
@@ -119,7 +143,7 @@ pub(in crate::join_order) fn matched_share(
         .map(|tie| match tie.is_known {
             false => UNKNOWN_KEY,
             true => {
-                let keys = drawn(tie.right.values.min(tie.most), right.met());
+                let keys = left_of(tie.right.values.min(tie.most), right);
                 (keys / tie.left.values.min(tie.most).max(1.0)).min(1.0)
             }
         })
@@ -140,6 +164,13 @@ pub(in crate::join_order) fn matched_share(
         },
     );
     share * filter.unwrap_or(1.0)
+}
+
+/// How many of so many values are left among the rows: each value has lost all of its rows, or not.
+fn left_of(values: f64, guess: &Guess) -> f64 {
+    let copies = (guess.base / values).max(1.0);
+    let lost = (1.0 - guess.met() / guess.base).clamp(0.0, 1.0);
+    (values * (1.0 - lost.powf(copies))).clamp(1.0, guess.met().max(1.0))
 }
 
 /// At least so many rows find no partner, whatever the keys say: they may lack values between their bounds.
@@ -239,6 +270,7 @@ impl Pair<'_> {
         guess
             .domains
             .extend(others.map(|(column, domain)| (column.clone(), *domain)));
+        guess.together = [left.together.as_slice(), right.together.as_slice()].concat();
         guess.reducing = left.reducing.or(right.reducing);
         guess.unreduced = match left.is_grouped || right.is_grouped {
             true => rows,
