@@ -1,5 +1,11 @@
 //! What planning may know of a table: rows, distinct values and the share of rows that pass a condition, from
 //! footers and from a sample of rows. Estimates only: no answer may depend on them.
+//!
+//! Distinct values are those of the sample, carried over to the table by the method of moments of Haas, Naughton,
+//! Seshadri and Stokes, "Sampling-based estimation of the number of distinct values of an attribute", VLDB 1995, after a
+//! look at whether values are unique or clustered, see [`Sample::distinct`]. No sketch such as HyperLogLog stands beside
+//! it: a sketch of the table would have to read all of it, and be kept beside data that is not ours; of a sample of some
+//! thousand rows a set of hashes counts exactly, which is what the method needs, and how often each was seen besides.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};

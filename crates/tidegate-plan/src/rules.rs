@@ -41,7 +41,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 
 use crate::arithmetic::{CheckedArithmetic, DecimalTypes};
-use crate::join_order::JoinModes;
+use crate::join_order::{JoinModes, SmallBuilds};
 
 /// The analyzer's rules. What gives comparisons another meaning comes before type coercion, DataFusion's last one;
 /// casts of times and checked arithmetic need the types, so they come
@@ -101,6 +101,7 @@ pub fn physical() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
         .position(|rule| rule.name() == "join_selection");
     let selection = selection.unwrap_or_default();
     rules.insert(selection, Arc::new(JoinModes));
+    rules.insert(selection + 2, Arc::new(SmallBuilds));
     rules.insert(0, Arc::new(SourceColumns));
     rules
 }
@@ -193,6 +194,7 @@ mod tests {
             [
                 "tidegate_source_columns",
                 "tidegate_join_modes",
+                "tidegate_small_builds",
                 "tidegate_guard_same_names",
                 "tidegate_unguard_same_names",
                 "tidegate_guard_same_names",

@@ -12,6 +12,9 @@ const EXHAUSTIVE_MAX: usize = 12;
 /// A hash table of more rows than this leaves the caches.
 const BUILD_ROWS_CHEAP: f64 = 1_500_000.0;
 
+/// Twice the rows in a hash table make each row that is probed cost so much more.
+const BUILD_DOUBLED: f64 = 0.01;
+
 /// No condition is taken to leave less.
 const SHARE_MIN: f64 = 1e-6;
 
@@ -433,7 +436,7 @@ impl<'a> Search<'a> {
 }
 
 /// What a join costs, in rows touched: those that come out, those probed, and those built into a table, which cost more,
-/// the more so when the table leaves the caches.
+/// the more so when the table leaves the caches. The fewer are built, the more of the others its runtime filter spares.
 fn join_cost(left: f64, right: f64, out: f64) -> f64 {
     let (build, probe) = if left <= right {
         (left, right)
@@ -445,7 +448,8 @@ fn join_cost(left: f64, right: f64, out: f64) -> f64 {
     } else {
         0.0
     };
-    out + probe + 2.0 * build + far
+    let met = probe * (1.0 + BUILD_DOUBLED * build.max(1.0).log2());
+    out + met + 2.0 * build + far
 }
 
 /// The leaves of a set, in order.
