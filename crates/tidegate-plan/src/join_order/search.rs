@@ -13,7 +13,7 @@ const EXHAUSTIVE_MAX: usize = 12;
 const BUILD_ROWS_CHEAP: f64 = 1_500_000.0;
 
 /// Twice the rows in a hash table make each row that is probed cost so much more.
-const BUILD_DOUBLED: f64 = 0.01;
+const BUILD_DOUBLED: f64 = 0.001;
 
 /// No condition is taken to leave less.
 const SHARE_MIN: f64 = 1e-6;
