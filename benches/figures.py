@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Figures beside the comparison of queries: start, CSV, many small files, Ctrl-C.
+"""Figures beside the comparison of queries: start, CSV, many small files, Ctrl-C, planning over many files.
 
     figures.py start     --tidegate BIN [--runs 40]
         `select 1` in a fresh process: wall time and peak resident memory.
@@ -10,11 +10,15 @@
         The same over the directory DIR of many small CSV files.
     figures.py interrupt --tidegate BIN --data DIR --queries DIR [--runs 10] [--seed 1]
         SIGINT at seeded random moments of each query: time until the process has ended.
+    figures.py cold-files --tidegate BIN [--runs 20]
+        A join with a directory of 1,000 Parquet files, planned in a fresh process with no page of them in memory:
+        what evidence and the order of joins add to reading each footer once.
 
 Every time is of a whole fresh process, but for DuckDB's, which leaves out Python's start and imports.
 """
 
 import argparse
+import os
 import pathlib
 import random
 import resource
@@ -89,9 +93,42 @@ def interrupt(args):
     print(f"{len(times)} interrupts, seed {args.seed}: median {at(0.5):.1f} ms, 99th percentile {at(0.99):.1f} ms, most {at(1):.1f} ms")
 
 
+def cold_files(args):
+    facts = "SELECT value AS id, value * 7919 % 5000 AS good, value % 97 AS amount, value % 1000 AS part FROM range(1000000) AS t(value)"
+    goods = "SELECT value AS good, 'kind ' || (value % 20) AS kind FROM range(5000) AS t(value)"
+    query = "SELECT count(*) FROM 'facts/' f JOIN 'goods.parquet' g USING (good) WHERE f.amount < 10 AND g.kind = 'kind 3'"
+    orders = {"footers": "SET join_order = off", "evidence": "SET join_order = auto"}
+    times = {name: [] for name in orders}
+    with tempfile.TemporaryDirectory() as data:
+
+        def run(sql):
+            begin = time.perf_counter()
+            subprocess.run([args.tidegate, "--no-rc", "-q", "-F", "null", "-c", sql], cwd=data, check=True, stdout=subprocess.DEVNULL)
+            return (time.perf_counter() - begin) * 1000
+
+        run(f"SET partitions = 1; COPY ({facts}) TO 'facts' (FORMAT parquet, PARTITION_BY (part)); COPY ({goods}) TO 'goods.parquet'")
+        files = sorted(pathlib.Path(data).rglob("*.parquet"))
+        os.sync()
+        for _ in range(args.runs):
+            for name, order in orders.items():
+                forget(files)
+                times[name].append(run(f"{order}; EXPLAIN {query}"))
+    middle = {name: statistics.median(found) for name, found in times.items()}
+    added = middle["evidence"] - middle["footers"]
+    print(f"{len(files) - 1} files: {middle['footers']:.0f} ms with footers alone, evidence adds {added:.1f} ms (medians of {args.runs})")
+
+
+def forget(files):
+    """Takes the pages of files out of memory."""
+    for file in files:
+        handle = os.open(file, os.O_RDONLY)
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(handle)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("what", choices=["start", "csv", "small", "interrupt"])
+    parser.add_argument("what", choices=["start", "csv", "small", "interrupt", "cold-files"])
     parser.add_argument("--tidegate", required=True)
     parser.add_argument("--data")
     parser.add_argument("--queries")
@@ -101,7 +138,8 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     args.plain, args.all, args.limit = None, False, 600
-    run, runs = {"start": (start, 40), "csv": (csv, 7), "small": (small, 5), "interrupt": (interrupt, 10)}[args.what]
+    all_figures = {"start": (start, 40), "csv": (csv, 7), "small": (small, 5), "interrupt": (interrupt, 10), "cold-files": (cold_files, 20)}
+    run, runs = all_figures[args.what]
     args.runs = args.runs or runs
     run(args)
 

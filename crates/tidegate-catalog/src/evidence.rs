@@ -1,7 +1,13 @@
 //! What planning may know of a table: rows, distinct values and the share of rows that pass a condition, from
 //! footers and from a sample of rows. Estimates only: no answer may depend on them.
+//!
+//! Distinct values are those of the sample, carried over to the table by the method of moments of Haas, Naughton,
+//! Seshadri and Stokes, "Sampling-based estimation of the number of distinct values of an attribute", VLDB 1995, after a
+//! look at whether values are unique or clustered, see [`Sample::distinct`]. No sketch such as HyperLogLog stands beside
+//! it: a sketch of the table would have to read all of it, and be kept beside data that is not ours; of a sample of some
+//! thousand rows a set of hashes counts exactly, which is what the method needs, and how often each was seen besides.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
@@ -14,10 +20,11 @@ use datafusion::common::{ColumnStatistics, DFSchema, ScalarValue};
 use datafusion::logical_expr::Expr;
 use tidegate_operators::unwinding::catch;
 
+use crate::learned::{Answer, Asked, SampleId};
 use crate::table::FilesTable;
 
 /// Conditions on the rows of one table that hold together. Their columns have no qualifier.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Predicates {
     text: String,
     all: Vec<Expr>,
@@ -36,6 +43,11 @@ impl Predicates {
     /// The conditions.
     pub fn all(&self) -> &[Expr] {
         &self.all
+    }
+
+    /// The conditions as one text.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The names of the columns they speak of.
@@ -59,6 +71,7 @@ pub enum Share {
 pub struct TableEvidence {
     rows: Option<f64>,
     distinct: BTreeMap<String, f64>,
+    together: BTreeMap<BTreeSet<String>, f64>,
     bounds: BTreeMap<String, (f64, f64)>,
     shares: BTreeMap<String, Share>,
 }
@@ -72,6 +85,13 @@ impl TableEvidence {
     /// How many different values a column has, NULL left out.
     pub fn distinct(&self, column: &str) -> Option<f64> {
         self.distinct.get(column).copied()
+    }
+
+    /// Several columns, and how many different values they have together.
+    pub fn together(&self) -> impl Iterator<Item = (&BTreeSet<String>, f64)> {
+        self.together
+            .iter()
+            .map(|(columns, distinct)| (columns, *distinct))
     }
 
     /// The least and the greatest number of a column.
@@ -108,6 +128,7 @@ impl TableEvidence {
         Self {
             rows,
             distinct,
+            together: BTreeMap::new(),
             bounds: bounds.collect(),
             shares: BTreeMap::new(),
         }
@@ -118,40 +139,60 @@ impl TableEvidence {
         self.distinct.contains_key(column)
     }
 
-    /// Adds what a sample tells of its columns and of conditions.
-    pub fn add_sample(
-        &mut self,
-        table: &FilesTable,
-        sample: &Sample,
+    /// What a sample of `columns` is to tell: the distinct values of those that are not settled and of those that are asked
+    /// for `together`, and the share of rows for which conditions hold.
+    pub fn asks(
+        &self,
+        sample: SampleId,
+        columns: &BTreeSet<String>,
+        together: BTreeSet<BTreeSet<String>>,
         predicates: &[Predicates],
         state: &dyn Session,
-    ) {
-        let rows = self.rows.unwrap_or_default();
-        let statistics = table.all_statistics();
-        let schema = table.table_schema();
-        for (at, field) in sample
-            .schema()
-            .iter()
-            .flat_map(|schema| schema.fields().iter().enumerate())
-        {
-            if self.settles(field.name()) {
-                continue;
-            }
-            let known = schema.index_of(field.name()).ok();
-            let known = known.map(|at| &statistics.column_statistics[at]);
-            let most = known.and_then(range).unwrap_or(f64::INFINITY);
-            if let Some(distinct) = sample.distinct(at, rows) {
-                self.distinct
-                    .insert(field.name().clone(), distinct.min(most).max(1.0));
+    ) -> Vec<Asked> {
+        let unsettled = columns.iter().filter(|column| !self.settles(column));
+        let alone = unsettled.map(|column| BTreeSet::from([column.clone()]));
+        let together = together.into_iter().filter(|all| all.is_subset(columns));
+        let distinct = alone.chain(together).map(|columns| Asked::Distinct {
+            sample,
+            columns,
+            table_rows: self.rows.unwrap_or_default().to_bits(),
+        });
+        let time_zone = &state.config_options().execution.time_zone;
+        let shares = predicates.iter().map(|predicates| Asked::Share {
+            sample,
+            predicates: predicates.clone(),
+            time_zone: time_zone.clone(),
+        });
+        distinct.chain(shares).collect()
+    }
+
+    /// Adds the answers of a sample, in the order of what was asked.
+    pub fn learn(&mut self, table: &FilesTable, asked: Vec<Asked>, answers: &[Answer]) {
+        for (asked, answer) in asked.into_iter().zip(answers) {
+            match (asked, answer) {
+                (Asked::Distinct { columns, .. }, Answer::Distinct(Some(distinct))) => {
+                    self.learn_distinct(table, columns, *distinct);
+                }
+                (Asked::Share { predicates, .. }, Answer::Share(Some(share))) => {
+                    self.shares.insert(predicates.text, *share);
+                }
+                _ => {}
             }
         }
-        for predicates in predicates {
-            // A condition that fails on a row fails when the query runs; here it only cannot be judged.
-            let share = catch(|| sample.share(predicates, state)).flatten();
-            if let Some(share) = share {
-                self.shares.insert(predicates.text.clone(), share);
+    }
+
+    fn learn_distinct(&mut self, table: &FilesTable, columns: BTreeSet<String>, distinct: f64) {
+        let column = match columns.first() {
+            Some(column) if columns.len() == 1 => column.clone(),
+            _ => {
+                self.together.insert(columns, distinct.max(1.0));
+                return;
             }
-        }
+        };
+        let known = table.table_schema().index_of(&column).ok();
+        let known = known.map(|at| &table.all_statistics().column_statistics[at]);
+        let most = known.and_then(range).unwrap_or(f64::INFINITY);
+        self.distinct.insert(column, distinct.min(most).max(1.0));
     }
 }
 
@@ -217,6 +258,26 @@ impl Sample {
             .sum()
     }
 
+    /// What the sample tells.
+    pub fn answer(&self, asked: &Asked, state: &dyn Session) -> Answer {
+        match asked {
+            Asked::Distinct {
+                columns,
+                table_rows,
+                ..
+            } => {
+                let place = |column| self.schema()?.index_of(column).ok();
+                let places: Option<Vec<usize>> = columns.iter().map(|one| place(one)).collect();
+                let table_rows = f64::from_bits(*table_rows);
+                Answer::Distinct(places.and_then(|all| self.distinct(&all, table_rows)))
+            }
+            // A condition that fails on a row fails when the query runs; here it only cannot be judged.
+            Asked::Share { predicates, .. } => {
+                Answer::Share(catch(|| self.share(predicates, state)).flatten())
+            }
+        }
+    }
+
     fn schema(&self) -> Option<arrow::datatypes::SchemaRef> {
         self.chunks.first().map(RecordBatch::schema)
     }
@@ -225,17 +286,18 @@ impl Sample {
         self.chunks.iter().map(RecordBatch::num_rows).sum()
     }
 
-    /// How many distinct values a column of the table with `table_rows` has.
+    /// How many distinct values columns of the table with `table_rows` have together.
     ///
     /// Where no value comes twice in different chunks the column is unique or clustered, and the density inside of chunks
     /// holds for the table; a chunk of one value says little of it. Else values that are all seen more than once are
     /// all there are, or the values are spread, and the number is sought from which so many drawings give so many.
-    fn distinct(&self, column: usize, table_rows: f64) -> Option<f64> {
+    fn distinct(&self, columns: &[usize], table_rows: f64) -> Option<f64> {
         // Values are hashed already. Of each: how often it was seen, and in which chunk last.
         let mut seen: HashMap<u64, (u32, usize), BuildHasherDefault<AsIs>> = HashMap::default();
         let (mut drawn, mut in_chunks) = (0usize, 0usize);
         for (number, chunk) in self.chunks.iter().enumerate() {
-            let hashes = hashes(chunk.column(column))?;
+            let columns: Vec<_> = columns.iter().map(|at| chunk.column(*at)).collect();
+            let hashes = hashes(&columns)?;
             drawn += hashes.len();
             for hash in hashes {
                 let (count, last) = seen.entry(hash).or_insert((0, usize::MAX));
@@ -255,6 +317,8 @@ impl Sample {
             distinct as f64
         } else if is_apart && distinct <= self.chunks.len() {
             (dense * distinct as f64).sqrt()
+        } else if columns.len() > 1 && distinct == drawn {
+            pairs_unseen(drawn as f64, dense)
         } else if is_apart || distinct == drawn {
             dense
         } else if once == 0 {
@@ -311,20 +375,41 @@ impl Hasher for AsIs {
     }
 }
 
-/// Hashes of the values that are not NULL; none of types that cannot be hashed.
-fn hashes(column: &ArrayRef) -> Option<Vec<u64>> {
-    let mut hashes = vec![0; column.len()];
+/// Hashes of the values of columns in the rows where none is NULL; none of types that cannot be hashed.
+fn hashes(columns: &[&ArrayRef]) -> Option<Vec<u64>> {
+    let mut hashes = vec![0; columns.first()?.len()];
     // A fixed seed: the same files give the same plan in every process.
-    create_hashes([column], &RandomState::with_seed(0), &mut hashes).ok()?;
-    Some(match column.logical_nulls() {
-        None => hashes,
-        Some(nulls) => {
-            let valued = hashes.into_iter().zip(nulls.iter());
-            valued
-                .filter_map(|(hash, valid)| valid.then_some(hash))
-                .collect()
-        }
-    })
+    create_hashes(
+        columns.iter().copied(),
+        &RandomState::with_seed(0),
+        &mut hashes,
+    )
+    .ok()?;
+    let nulls: Vec<_> = columns
+        .iter()
+        .filter_map(|column| column.logical_nulls())
+        .collect();
+    if nulls.is_empty() {
+        return Some(hashes);
+    }
+    let is_valued = |row: &usize| nulls.iter().all(|nulls| nulls.is_valid(*row));
+    let rows = hashes.into_iter().enumerate();
+    Some(
+        rows.filter(|(row, _)| is_valued(row))
+            .map(|(_, hash)| hash)
+            .collect(),
+    )
+}
+
+/// How many combinations of values there are when none of the drawn ones came twice, and as many as rows at most: so
+/// many that a pair of equal ones was not to be expected, halfway to `most` where that says little.
+fn pairs_unseen(drawn: f64, most: f64) -> f64 {
+    let least = drawn * drawn / 2.0;
+    if most <= least {
+        most
+    } else {
+        (least * most).sqrt()
+    }
 }
 
 /// The number of equally likely values from which `drawn` drawings give `distinct` different ones: the root of
@@ -361,7 +446,7 @@ mod tests {
     }
 
     fn distinct(chunks: &[Vec<i64>], table_rows: f64) -> f64 {
-        sample(chunks, false).distinct(0, table_rows).unwrap()
+        sample(chunks, false).distinct(&[0], table_rows).unwrap()
     }
 
     #[test]
@@ -399,6 +484,18 @@ mod tests {
             .collect();
         let found = distinct(&chunks, 1e6);
         assert!((15_000.0..25_000.0).contains(&found), "{found}");
+    }
+
+    #[test]
+    fn columns_together_have_their_pairs() {
+        let column = |divisor: i64| -> ArrayRef {
+            Arc::new(Int64Array::from_iter_values((0..600).map(|n| n % divisor)))
+        };
+        let chunk = RecordBatch::try_from_iter([("a", column(4)), ("b", column(6))]).unwrap();
+        let sample = Sample::new(vec![chunk], true);
+        assert_eq!(sample.distinct(&[0, 1], 600.0), Some(12.0));
+        assert_eq!(pairs_unseen(1000.0, 4e5), 4e5);
+        assert_eq!(pairs_unseen(1000.0, 5e7), 5e6);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which rows of a table are looked at before it is planned: the first ones of a few row groups, or of a few files.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::catalog::Session;
@@ -9,10 +9,9 @@ use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result;
 use datafusion::physical_plan::ExecutionPlan;
-use parking_lot::Mutex;
 use tidegate_operators::source::NamesAdapterFactory;
 
-use crate::evidence::{Sample, TableEvidence};
+use crate::evidence::TableEvidence;
 use crate::table::{FilesTable, Reading};
 
 /// Rows of a sample, over all its places.
@@ -50,15 +49,15 @@ impl FilesTable {
     }
 
     /// The columns of which a sample would tell more than is known: those whose distinct values are asked for and not
-    /// settled, and those of conditions.
+    /// settled, and `others`: those of conditions, and those that are asked for together.
     pub fn worth_sampling(
         &self,
         evidence: &TableEvidence,
         distinct: &BTreeSet<String>,
-        in_conditions: impl Iterator<Item = String>,
+        others: impl Iterator<Item = String>,
     ) -> BTreeSet<String> {
         let unsettled = distinct.iter().filter(|name| !evidence.settles(name));
-        let names = unsettled.cloned().chain(in_conditions);
+        let names = unsettled.cloned().chain(others);
         names
             .filter(|name| self.file_schema().index_of(name).is_ok())
             .collect()
@@ -144,75 +143,6 @@ impl FilesTable {
             && self.files.iter().all(|file| file.meta.size <= TEXT_BYTES);
         let heads = chosen.into_iter().map(|at| self.partitioned_file(at));
         (heads.collect(), all)
-    }
-}
-
-/// Samples that were read, by table at one state and the columns asked for; the oldest are forgotten first. What is
-/// known of a query does not depend on the queries before it.
-#[derive(Debug)]
-pub struct SampleCache {
-    bytes_max: usize,
-    kept: Mutex<Kept>,
-}
-
-/// The table at one state, the share that was looked into, the columns.
-type Key = (String, usize, Vec<String>);
-
-#[derive(Debug, Default)]
-struct Kept {
-    samples: HashMap<Key, Sample>,
-    order: VecDeque<Key>,
-    bytes: usize,
-}
-
-fn key(table: &FilesTable, percent: usize, columns: &BTreeSet<String>) -> Key {
-    let columns = columns.iter().cloned().collect();
-    (table.snapshot().id.clone(), percent, columns)
-}
-
-impl SampleCache {
-    /// A cache of at most so many bytes.
-    pub fn new(bytes_max: usize) -> Self {
-        Self {
-            bytes_max,
-            kept: Mutex::default(),
-        }
-    }
-
-    /// The sample of `columns`, if it is known.
-    pub fn get(
-        &self,
-        table: &FilesTable,
-        percent: usize,
-        columns: &BTreeSet<String>,
-    ) -> Option<Sample> {
-        let key = key(table, percent, columns);
-        self.kept.lock().samples.get(&key).cloned()
-    }
-
-    /// Remembers a sample of `columns`.
-    pub fn put(
-        &self,
-        table: &FilesTable,
-        percent: usize,
-        columns: &BTreeSet<String>,
-        sample: &Sample,
-    ) {
-        let key = key(table, percent, columns);
-        let mut kept = self.kept.lock();
-        kept.bytes += sample.bytes();
-        match kept.samples.insert(key.clone(), sample.clone()) {
-            Some(old) => kept.bytes -= old.bytes(),
-            None => kept.order.push_back(key),
-        }
-        while kept.bytes > self.bytes_max {
-            let Some(oldest) = kept.order.pop_front() else {
-                break;
-            };
-            if let Some(gone) = kept.samples.remove(&oldest) {
-                kept.bytes -= gone.bytes();
-            }
-        }
     }
 }
 

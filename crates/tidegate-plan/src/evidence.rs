@@ -9,7 +9,7 @@ use datafusion::catalog::default_table_source::DefaultTableSource;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::utils::split_conjunction;
-use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Operator, TableScan};
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Operator, Projection, TableScan};
 use tidegate_catalog::{FilesTable, Predicates, TableEvidence};
 
 use crate::distribute::Scans;
@@ -21,6 +21,8 @@ pub struct Question {
     pub table: Arc<FilesTable>,
     /// Columns whose number of distinct values matters: keys of joins and groups.
     pub columns: BTreeSet<String>,
+    /// Columns that are keys of one join: how many combinations do they have?
+    pub together: BTreeSet<BTreeSet<String>>,
     /// What is asked of the rows, scan by scan: how large a share passes?
     pub predicates: Vec<Predicates>,
 }
@@ -98,6 +100,8 @@ struct Asking {
     questions: Vec<Question>,
     /// Names of columns that are keys somewhere above.
     keys: BTreeSet<String>,
+    /// Names of columns that are keys of one join somewhere above, two at least.
+    together: BTreeSet<BTreeSet<String>>,
     has_joins: bool,
 }
 
@@ -118,6 +122,9 @@ impl Asking {
                     self.key(left);
                     self.key(right);
                 }
+                let (left, right) = (&join.left, &join.right);
+                self.keys_together(left, join.on.iter().map(|(key, _)| key));
+                self.keys_together(right, join.on.iter().map(|(_, key)| key));
                 if let Some(filter) = &join.filter {
                     self.key(filter);
                 }
@@ -142,6 +149,7 @@ impl Asking {
                         self.key(expr);
                     }
                 }
+                self.rename_together(projection);
             }
             LogicalPlan::TableScan(scan) => self.scan(scan, Vec::new()),
             _ => {}
@@ -152,6 +160,42 @@ impl Asking {
         let columns = expr.column_refs();
         self.keys
             .extend(columns.into_iter().map(|column| column.name.clone()));
+    }
+
+    /// Keys of one side of a join; what is no plain column has no combinations to ask for.
+    fn keys_together<'a>(&mut self, side: &LogicalPlan, keys: impl Iterator<Item = &'a Expr>) {
+        let columns = keys.filter_map(Expr::try_as_col);
+        // Those of one table: others do not come from one row.
+        let mut by_table: BTreeMap<Option<String>, BTreeSet<String>> = BTreeMap::new();
+        for column in columns.filter(|column| side.schema().has_column(column)) {
+            let table = column.relation.as_ref().map(ToString::to_string);
+            by_table
+                .entry(table)
+                .or_default()
+                .insert(column.name.clone());
+        }
+        let several = by_table.into_values().filter(|names| names.len() > 1);
+        self.together.extend(several);
+    }
+
+    /// What the columns are called below a projection.
+    fn rename_together(&mut self, projection: &Projection) {
+        let fields = projection.schema.fields().iter().zip(&projection.expr);
+        let below: BTreeMap<&str, &str> = fields
+            .filter_map(|(field, expr)| Some((field.name().as_str(), plain(expr)?)))
+            .filter(|(above, below)| above != below)
+            .collect();
+        if below.is_empty() {
+            return;
+        }
+        let renamed = self.together.iter().map(|names| {
+            let names = names.iter().map(String::as_str);
+            names
+                .map(|name| below.get(name).copied().unwrap_or(name).to_string())
+                .collect()
+        });
+        let renamed: Vec<BTreeSet<String>> = renamed.collect();
+        self.together.extend(renamed);
     }
 
     /// Sides of equalities between columns become keys of joins.
@@ -178,6 +222,7 @@ impl Asking {
             self.questions.push(Question {
                 table,
                 columns: BTreeSet::new(),
+                together: BTreeSet::new(),
                 predicates: Vec::new(),
             });
             self.questions.len() - 1
@@ -188,11 +233,23 @@ impl Asking {
         question
             .columns
             .extend(keys.map(|field| field.name().clone()));
+        let has = |name: &String| scan.projected_schema.has_column_with_unqualified_name(name);
+        let together = self.together.iter().filter(|names| names.iter().all(has));
+        question.together.extend(together.cloned());
         if let Some(predicates) = predicates(scan, above)
             && !question.predicates.contains(&predicates)
         {
             question.predicates.push(predicates);
         }
+    }
+}
+
+/// The name of a column behind other names.
+fn plain(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Alias(alias) => plain(&alias.expr),
+        Expr::Column(column) => Some(&column.name),
+        _ => None,
     }
 }
 

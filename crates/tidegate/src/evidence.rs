@@ -9,7 +9,9 @@ use datafusion::execution::SessionState;
 use datafusion::physical_plan::ExecutionPlanProperties;
 use futures::future::join_all;
 use futures::stream::TryStreamExt;
-use tidegate_catalog::{FilesTable, Sample, SampleCache, SampleScan, TableEvidence};
+use tidegate_catalog::{
+    Answer, Asked, FilesTable, Sample, SampleCache, SampleId, SampleScan, TableEvidence,
+};
 use tidegate_plan::{Evidence, Question};
 use tidegate_runtime::CpuPool;
 
@@ -29,23 +31,62 @@ impl Gatherer<'_> {
     }
 
     async fn one(&self, question: Question) -> (Arc<FilesTable>, TableEvidence) {
-        let table = question.table;
+        let Question {
+            table,
+            columns,
+            together,
+            predicates,
+        } = question;
         let mut evidence = table.evidence();
-        let in_conditions = question.predicates.iter().flat_map(|all| all.columns());
-        let columns = table.worth_sampling(&evidence, &question.columns, in_conditions);
-        if let Some(sample) = self.sample(&table, &columns).await {
-            evidence.add_sample(&table, &sample, &question.predicates, self.state);
+        let in_conditions = predicates.iter().flat_map(|all| all.columns());
+        let others = in_conditions.chain(together.iter().flatten().cloned());
+        let columns = table.worth_sampling(&evidence, &columns, others);
+        let sample = SampleId::of(&table, self.percent, &columns);
+        let asked = evidence.asks(sample, &columns, together, &predicates, self.state);
+        if let Some(answers) = self.answers(&table, &columns, sample, &asked).await {
+            evidence.learn(&table, asked, &answers);
         }
         (table, evidence)
     }
 
-    async fn sample(&self, table: &FilesTable, columns: &BTreeSet<String>) -> Option<Sample> {
-        if let Some(known) = self.samples.get(table, self.percent, columns) {
+    /// What was answered before, or else what the sample says.
+    async fn answers(
+        &self,
+        table: &FilesTable,
+        columns: &BTreeSet<String>,
+        id: SampleId,
+        asked: &[Asked],
+    ) -> Option<Vec<Answer>> {
+        let known: Vec<_> = asked
+            .iter()
+            .map(|asked| self.samples.answer(asked))
+            .collect();
+        if let Some(known) = known.iter().copied().collect() {
+            return Some(known);
+        }
+        let sample = self.sample(table, columns, id).await?;
+        let answers = asked.iter().zip(known).map(|(asked, known)| {
+            known.unwrap_or_else(|| {
+                let answer = sample.answer(asked, self.state);
+                self.samples.remember(asked, answer);
+                answer
+            })
+        });
+        Some(answers.collect())
+    }
+
+    async fn sample(
+        &self,
+        table: &FilesTable,
+        columns: &BTreeSet<String>,
+        id: SampleId,
+    ) -> Option<Sample> {
+        if let Some(known) = self.samples.get(id) {
             return Some(known);
         }
         let scan = table.sample(self.state, columns, self.percent).ok()??;
         let read = read(scan, self.state, self.pool).await?;
-        self.samples.put(table, self.percent, columns, &read);
+        self.samples.put(id, &read);
         Some(read)
     }
 }

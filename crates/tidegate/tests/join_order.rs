@@ -190,6 +190,76 @@ async fn the_same_files_give_the_same_plan() {
     }
 }
 
+/// Joins, each with what is true of the rows of its first join.
+const ESTIMATES: [(&str, &str, f64); 3] = [
+    (
+        "tables meet in the same alternative",
+        "FROM facts f JOIN goods g ON f.good = g.good \
+         WHERE f.amount BETWEEN 1 AND 2 AND g.kind = 2 OR f.amount BETWEEN 3 AND 4 AND g.kind = 4",
+        229.0,
+    ),
+    (
+        "an outer join leaves NULL where it finds nothing",
+        "FROM facts f LEFT JOIN (SELECT * FROM shops WHERE town < 5) s ON f.shop = s.shop JOIN goods g ON f.good = g.good \
+         WHERE s.shop IS NULL",
+        30_000.0,
+    ),
+    (
+        "a condition on groups is told by their size",
+        "FROM shops s WHERE (SELECT sum(amount) FROM facts f WHERE f.shop = s.shop) > 100",
+        500.0,
+    ),
+];
+
+/// The rows that are expected of the first join of a plan.
+async fn expected(session: &Session, sql: &str) -> f64 {
+    let plan = session.sql(sql).await.unwrap().explain().to_owned();
+    let join = plan.lines().find(|line| line.contains("join ")).unwrap();
+    let (_, rows) = join.split_once("about ").unwrap();
+    let digits: String = rows.chars().take_while(|c| *c != ' ').collect();
+    digits.replace(',', "").parse().unwrap()
+}
+
+#[tokio::test]
+async fn rows_are_estimated_by_what_conditions_say() {
+    let directory = tempfile::tempdir().unwrap();
+    let session = session(directory.path()).await;
+    let mut wrong = Vec::new();
+    for (what, from, rows) in ESTIMATES {
+        let found = expected(&session, &format!("SELECT count(*) {from}")).await;
+        if found.max(rows) / found.min(rows) > 1.3 {
+            wrong.push(format!("{what}: {found} where there are {rows}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn what_is_known_does_not_depend_on_the_queries_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let lines: String = (1..=500).map(|n| format!("{n},{}\n", n % 7)).collect();
+    std::fs::write(directory.path().join("t.csv"), format!("a,b\n{lines}")).unwrap();
+    let plan = async |session: &Session, table: &str, bound: &str| {
+        let sql =
+            format!("SELECT count(*) FROM {table} t JOIN {table} u USING (b) WHERE t.a < {bound}");
+        session.sql(&sql).await.unwrap().explain().to_owned()
+    };
+    let asked = [
+        ("'t.csv'", "50"),
+        ("read_csv('t.csv', all_text=true)", "'50'"),
+        ("read_csv('t.csv', types={'a': 'DECIMAL(9, 2)'})", "50"),
+        ("read_csv('t.csv', header=false, names=['a', 'b'])", "'50'"),
+    ];
+    let used = session(directory.path()).await;
+    for _ in 0..2 {
+        for (table, bound) in asked {
+            let fresh = session(directory.path()).await;
+            let fresh = plan(&fresh, table, bound).await;
+            assert_eq!(plan(&used, table, bound).await, fresh, "{table}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn without_samples_joins_are_ordered_by_footers() {
     let directory = tempfile::tempdir().unwrap();

@@ -14,7 +14,7 @@ use tidegate_operators::shuffle::Filters;
 use super::known::{Known, bare, keeps_partitions};
 use super::node::{Movement, Shuffle};
 use crate::evidence;
-use crate::join_order::{self, is_shared};
+use crate::join_order::{self, Expected, is_shared};
 use crate::write;
 
 /// Who may share the side of a join that is built.
@@ -211,7 +211,7 @@ impl Distributor<'_> {
     }
 
     fn join(&self, mut join: Join) -> Result<Divided> {
-        let rows = [&join.left, &join.right].map(|input| join_order::noted_rows(input));
+        let rows = [&join.left, &join.right].map(|input| join_order::expected(input));
         let mut left = self.visit(join.left.as_ref().clone())?;
         let mut right = self.visit(join.right.as_ref().clone())?;
         let known = match self.way(&join, rows, &left.known, &right.known) {
@@ -248,16 +248,24 @@ impl Distributor<'_> {
         Ok(Divided { plan, known })
     }
 
-    fn way(&self, join: &Join, rows: [Option<usize>; 2], left: &Known, right: &Known) -> Way {
+    fn way(&self, join: &Join, rows: [Option<Expected>; 2], left: &Known, right: &Known) -> Way {
         let both_whole = *left == Known::Single && *right == Known::Single;
         if self.partitions == 1 || join.null_aware || both_whole {
             return Way::Whole;
         }
         let may_share =
             |side| self.builds == Builds::OfOneProcess || !preserves(join.join_type, side);
-        let smaller = match rows {
-            [Some(left), Some(right)] if right < left => JoinSide::Right,
-            _ => JoinSide::Left,
+        let is_inner = join.join_type == JoinType::Inner;
+        let right_is_built = match rows {
+            [Some(left), Some(right)] if right.rows < left.rows => {
+                !(is_inner && left.spares_more(right))
+            }
+            [Some(left), Some(right)] => is_inner && right.spares_more(left),
+            _ => false,
+        };
+        let smaller = match right_is_built {
+            true => JoinSide::Right,
+            false => JoinSide::Left,
         };
         let other = match smaller {
             JoinSide::Left => JoinSide::Right,
@@ -276,7 +284,9 @@ impl Distributor<'_> {
         };
         let mut keys = join.on.iter().flat_map(|(left, right)| [left, right]);
         match (build, probe) {
-            (Some(build), Some(probe)) if is_shared(build, probe) && may_share(smaller) => {
+            (Some(build), Some(probe))
+                if is_shared(build.rows, probe.rows) && may_share(smaller) =>
+            {
                 Way::Shared(smaller)
             }
             _ if keys.any(has_subquery) => Way::Whole,

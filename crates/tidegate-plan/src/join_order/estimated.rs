@@ -63,24 +63,45 @@ fn note(input: LogicalPlan, guess: &Guess) -> LogicalPlan {
     if guess.is_blind || is_noted(&input) {
         return input;
     }
-    let rows = guess.rows.clamp(0.0, 1e15) as usize;
+    let whole = |rows: f64| rows.clamp(0.0, 1e15) as usize;
+    let (rows, read) = (whole(guess.rows), whole(guess.base));
     LogicalPlan::Extension(Extension {
-        node: Arc::new(Estimated { input, rows }),
+        node: Arc::new(Estimated { input, rows, read }),
     })
 }
 
 fn is_noted(plan: &LogicalPlan) -> bool {
-    noted_rows(plan).is_some()
+    expected(plan).is_some()
 }
 
-/// The rows that were noted on a plan.
-pub(crate) fn noted_rows(plan: &LogicalPlan) -> Option<usize> {
-    match plan {
-        LogicalPlan::Extension(extension) => {
-            let noted = extension.node.as_any().downcast_ref::<Estimated>()?;
-            Some(noted.rows)
-        }
-        _ => None,
+/// The rows that are expected of the inputs of a join.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Expected {
+    pub(crate) rows: usize,
+    /// Rows of the tables below before conditions.
+    read: usize,
+}
+
+/// What was noted on a plan.
+pub(crate) fn expected(plan: &LogicalPlan) -> Option<Expected> {
+    let LogicalPlan::Extension(extension) = plan else {
+        return None;
+    };
+    let noted = extension.node.as_any().downcast_ref::<Estimated>()?;
+    let (rows, read) = (noted.rows, noted.read);
+    Some(Expected { rows, read })
+}
+
+/// A table of at most so many rows is small.
+const SMALL_ROWS: usize = 8_192;
+
+impl Expected {
+    /// Whether an inner join had better build this side although the other one has fewer rows: both are small, and this
+    /// one reads less than the other one and has lost rows. Its keys are a filter for what the other side reads, and its
+    /// table costs next to nothing.
+    pub(crate) fn spares_more(self, other: Self) -> bool {
+        let is_small = self.rows.max(other.rows) <= SMALL_ROWS;
+        is_small && self.read < other.read && self.rows.saturating_mul(2) <= self.read
     }
 }
 
@@ -89,6 +110,7 @@ pub(crate) fn noted_rows(plan: &LogicalPlan) -> Option<usize> {
 struct Estimated {
     input: LogicalPlan,
     rows: usize,
+    read: usize,
 }
 
 impl Hash for Estimated {
@@ -130,7 +152,7 @@ impl UserDefinedLogicalNodeCore for Estimated {
         match (inputs.pop(), inputs.is_empty()) {
             (Some(input), true) => Ok(Self {
                 input,
-                rows: self.rows,
+                ..self.clone()
             }),
             _ => internal_err!("an estimate has one input"),
         }
@@ -206,13 +228,20 @@ impl Noted {
         Arc::as_ptr(plan).cast::<()>() as usize
     }
 
-    /// Notes the rows of an operator, and of those below it whose rows it passes on: a sort may have been put there.
+    /// Notes the rows of an operator, and of those below it whose rows it passes on: a sort may have been put there, even
+    /// one that keeps the first rows only. Then the note is of what it sorts.
     fn add(&mut self, plan: &Arc<dyn ExecutionPlan>, rows: usize) {
-        self.rows.entry(Self::place(plan)).or_insert(rows);
-        let keeps_rows = matches!(plan.cardinality_effect(), CardinalityEffect::Equal);
+        let (kept, whole) = match plan.fetch() {
+            Some(fetch) => (rows.cmp(&fetch), plan.with_fetch(None)),
+            None => (Ordering::Less, Some(Arc::clone(plan))),
+        };
+        if kept != Ordering::Greater {
+            self.rows.entry(Self::place(plan)).or_insert(rows);
+        }
+        let effect = whole.map(|whole| whole.cardinality_effect());
         if let [input] = plan.children().as_slice()
-            && keeps_rows
-            && plan.fetch().is_none()
+            && matches!(effect, Some(CardinalityEffect::Equal))
+            && kept != Ordering::Equal
         {
             self.add(input, rows);
         }

@@ -4,7 +4,7 @@
 mod joins;
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::utils::split_conjunction;
@@ -12,11 +12,10 @@ use datafusion::logical_expr::{
     Aggregate, Distinct, Expr, FetchType, Filter, Limit, LogicalPlan, Operator, SkipType,
     TableScan, Window,
 };
-use tidegate_catalog::Share;
+use tidegate_catalog::{Share, TableEvidence};
 
 use super::{having, selectivity};
 use crate::evidence::{Evidence, own_rows, predicates};
-use joins::joined;
 pub(super) use joins::{divisor, matched_share, unmatched_share};
 
 /// Of a table nothing is known of.
@@ -43,6 +42,8 @@ pub(super) struct Guess {
     /// Rows before filters: no combination of columns has more different values.
     pub(super) base: f64,
     domains: BTreeMap<Column, Domain>,
+    /// Columns of one source, and the combinations of values that they have together.
+    together: Vec<(BTreeSet<Column>, f64)>,
 }
 
 /// The different values of a column before filters: what keys are drawn from.
@@ -52,6 +53,8 @@ struct Domain {
     source: Source,
     /// The least and the greatest of them, of numbers.
     bounds: Option<Bounds>,
+    /// The share of rows in which an outer join found no value.
+    absent: f64,
 }
 
 /// The least and the greatest value of a column.
@@ -70,6 +73,8 @@ pub(super) fn overlap(own: Bounds, all: impl Iterator<Item = Bounds>) -> f64 {
 struct Source {
     number: u32,
     rows: f64,
+    /// Rows that its own conditions leave.
+    left: f64,
 }
 
 impl Guess {
@@ -81,6 +86,17 @@ impl Guess {
         all.product::<f64>().min(self.base).max(1.0)
     }
 
+    /// The combinations of several columns among their domain, if they are known.
+    pub(super) fn combinations<'e>(&self, keys: impl Iterator<Item = &'e Expr>) -> Option<f64> {
+        let columns: Option<BTreeSet<&Column>> = keys.map(Expr::try_as_col).collect();
+        let columns = columns?;
+        let mut known = self.together.iter();
+        let found = known.find(|(all, _)| {
+            all.len() == columns.len() && all.iter().all(|column| columns.contains(column))
+        });
+        found.map(|(_, values)| *values)
+    }
+
     /// The bounds of a column.
     pub(super) fn bounds(&self, expr: &Expr) -> Option<Bounds> {
         match expr {
@@ -89,6 +105,12 @@ impl Guess {
             Expr::Cast(cast) => self.bounds(&cast.expr),
             _ => None,
         }
+    }
+
+    /// The share of rows in which an expression is NULL because an outer join found no partner; none if there was none.
+    pub(super) fn absent(&self, expr: &Expr) -> Option<f64> {
+        let domain = self.domains.get(expr.try_as_col()?)?;
+        (domain.absent > 0.0).then_some(domain.absent)
     }
 
     /// Different values of an expression among the rows.
@@ -111,6 +133,11 @@ impl Guess {
         sources.all(|other| other == Some(first)).then_some(first)
     }
 
+    /// The number of the source that an expression comes from.
+    pub(super) fn table(&self, expr: &Expr) -> Option<u32> {
+        self.source(expr).map(|source| source.number)
+    }
+
     /// A guess that knows the columns of several others, with as many values as their rows have.
     pub(super) fn over<'a>(all: impl Iterator<Item = &'a Guess>) -> Self {
         let mut over = Self::default();
@@ -120,6 +147,7 @@ impl Guess {
                     let values = drawn(domain.values, guess.rows);
                     (column.clone(), Domain { values, ..*domain })
                 }));
+            over.together.extend(guess.together.iter().cloned());
             over.base = over.base.max(guess.base);
             over.is_blind |= guess.is_blind;
         }
@@ -154,14 +182,62 @@ impl Guess {
         }
     }
 
+    /// A column that is compared with a constant has so large a share of its values left.
+    fn narrow(&mut self, condition: &Expr, share: f64) {
+        let Expr::BinaryExpr(binary) = condition else {
+            return;
+        };
+        let column = match (binary.left.as_ref(), binary.right.as_ref()) {
+            (Expr::Column(column), Expr::Literal(..)) => column,
+            (Expr::Literal(..), Expr::Column(column)) => column,
+            _ => return,
+        };
+        let is_range = matches!(
+            binary.op,
+            Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq
+        );
+        if is_range && let Some(domain) = self.domains.get_mut(column) {
+            domain.values = (domain.values * share).max(1.0);
+        }
+    }
+
+    /// Whether no two rows have the same keys.
+    pub(super) fn is_unique<'e>(&self, keys: impl Iterator<Item = &'e Expr>) -> bool {
+        const NEARLY: f64 = 0.9;
+        let (mut largest, mut product) = (0.0f64, 1.0);
+        for key in keys {
+            let values = match self.source(key) {
+                Some(_) => self.domain(key),
+                None => return false,
+            };
+            (largest, product) = (largest.max(values), product * values);
+        }
+        // Keys of groups tell groups apart together.
+        let values = if self.is_grouped { product } else { largest };
+        values >= NEARLY * self.base
+    }
+
     /// The columns of `from` under the names that `to` has at the same places.
     fn renamed(&self, from: &DFSchema, to: &DFSchema) -> Self {
         let pairs = from.columns().into_iter().zip(to.columns());
-        let domains = pairs.filter_map(|(old, new)| Some((new, *self.domains.get(&old)?)));
+        let pairs: BTreeMap<Column, Column> = pairs.collect();
+        let domains = pairs
+            .iter()
+            .filter_map(|(old, new)| Some((new.clone(), *self.domains.get(old)?)));
         Self {
             domains: domains.collect(),
+            together: self.together_as(&pairs),
             ..*self
         }
+    }
+
+    /// The combinations of columns under new names; those that lose one are left out.
+    fn together_as(&self, names: &BTreeMap<Column, Column>) -> Vec<(BTreeSet<Column>, f64)> {
+        let renamed = self.together.iter().filter_map(|(columns, values)| {
+            let columns = columns.iter().map(|column| names.get(column).cloned());
+            Some((columns.collect::<Option<_>>()?, *values))
+        });
+        renamed.collect()
     }
 
     fn of_rows(rows: f64) -> Self {
@@ -174,6 +250,7 @@ impl Guess {
             is_blind: false,
             base: rows,
             domains: BTreeMap::new(),
+            together: Vec::new(),
         }
     }
 }
@@ -229,7 +306,11 @@ impl<'a> Guesser<'a> {
     fn source(&self, rows: f64) -> Source {
         let number = self.sources.get();
         self.sources.set(number + 1);
-        Source { number, rows }
+        Source {
+            number,
+            rows,
+            left: rows,
+        }
     }
 
     /// Rows of all tables that a plan reads.
@@ -269,7 +350,7 @@ impl<'a> Guesser<'a> {
                 input.renamed(alias.input.schema(), &alias.schema)
             }
             (LogicalPlan::Aggregate(aggregate), [input]) => self.aggregate(aggregate, input),
-            (LogicalPlan::Join(join), [left, right]) => joined(join, left, right),
+            (LogicalPlan::Join(join), [left, right]) => self.joined(join, left, right),
             (LogicalPlan::Distinct(distinct), [input]) => distincted(distinct, input),
             (LogicalPlan::Union(union), inputs) => {
                 let rows = inputs.iter().map(|input| input.rows).sum();
@@ -313,6 +394,7 @@ impl<'a> Guesser<'a> {
         guess.is_blind = rows.is_none();
         let source = self.source(guess.base);
         let columns = scan.projected_schema.columns();
+        guess.together = evidence.map_or_else(Vec::new, |known| together(known, &columns));
         guess.domains = columns
             .into_iter()
             .filter_map(|column| {
@@ -322,6 +404,7 @@ impl<'a> Guesser<'a> {
                     values,
                     source,
                     bounds,
+                    absent: 0.0,
                 };
                 Some((column, domain))
             })
@@ -349,6 +432,9 @@ impl<'a> Guesser<'a> {
         };
         for condition in scan.filters.iter().chain(above) {
             guess.fix(condition);
+        }
+        for domain in guess.domains.values_mut() {
+            domain.source.left = (domain.source.rows * share).max(1.0);
         }
         guess.filtered(share)
     }
@@ -402,6 +488,7 @@ impl<'a> Guesser<'a> {
                     values: values.min(guess.base),
                     source,
                     bounds,
+                    absent: 0.0,
                 };
                 (column, domain)
             })
@@ -426,6 +513,7 @@ impl<'a> Guesser<'a> {
                 values,
                 source,
                 bounds: None,
+                absent: 0.0,
             };
             guess.domains.insert(column, domain);
         }
@@ -440,14 +528,14 @@ impl<'a> Guesser<'a> {
         }
     }
 
-    /// How many groups there can be: keys of one source together are no more than it has rows.
+    /// How many groups there can be: keys of one source together are no more than it has rows left.
     fn groups(&self, keys: &[Expr], input: &Guess) -> f64 {
         let mut by_source: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
         let mut all = 1.0;
         for key in keys {
             match input.source(key) {
                 Some(source) => {
-                    let known = by_source.entry(source.number).or_insert((1.0, source.rows));
+                    let known = by_source.entry(source.number).or_insert((1.0, source.left));
                     known.0 *= input.domain(key);
                 }
                 None => all *= input.domain(key),
@@ -464,13 +552,27 @@ impl<'a> Guesser<'a> {
         if let LogicalPlan::TableScan(scan) = filter.input.as_ref() {
             return self.scan(scan, conjuncts);
         }
-        let shares = conjuncts.into_iter().map(|expr| {
-            let of_groups = self.having(expr, &filter.input);
-            of_groups.unwrap_or_else(|| selectivity::share(expr, input))
-        });
-        let share = shares.product();
-        input.clone().filtered(share)
+        let mut guess = input.clone();
+        let mut share = 1.0;
+        for condition in conjuncts {
+            let left = self.condition(condition, &[&filter.input], input);
+            guess.fix(condition);
+            guess.narrow(condition, left);
+            share *= left;
+        }
+        guess.filtered(share)
     }
+}
+
+/// The combinations of columns of a scan.
+fn together(evidence: &TableEvidence, columns: &[Column]) -> Vec<(BTreeSet<Column>, f64)> {
+    let named = |name: &String| columns.iter().find(|column| column.name == *name).cloned();
+    let known = evidence.together();
+    known
+        .filter_map(|(names, values)| {
+            Some((names.iter().map(named).collect::<Option<_>>()?, values))
+        })
+        .collect()
 }
 
 /// What a result is one of, if it is the least or greatest of a group.
@@ -485,18 +587,29 @@ fn one_of(result: &Expr) -> Option<&Expr> {
 }
 
 fn projected(exprs: &[Expr], schema: &DFSchema, input: &Guess) -> Guess {
+    let names = schema.columns().into_iter().zip(exprs);
+    let names = names.filter_map(|(column, expr)| Some((plain_column(expr)?.clone(), column)));
     let columns = schema.columns().into_iter().zip(exprs);
     let domains = columns.filter_map(|(column, expr)| {
         let domain = Domain {
             values: input.domain(expr),
             source: input.source(expr)?,
             bounds: input.bounds(expr),
+            absent: input.absent(expr).unwrap_or_default(),
         };
         Some((column, domain))
     });
     Guess {
         domains: domains.collect(),
+        together: input.together_as(&names.collect()),
         ..*input
+    }
+}
+
+fn plain_column(expr: &Expr) -> Option<&Column> {
+    match expr {
+        Expr::Alias(alias) => plain_column(&alias.expr),
+        expr => expr.try_as_col(),
     }
 }
 

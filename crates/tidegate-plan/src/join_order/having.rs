@@ -1,70 +1,160 @@
-//! What a condition on the counts, sums and averages of groups leaves, `HAVING sum(quantity) > 300`, and one on the
-//! numbers of rows in a window, `rank() <= 10`.
+//! What a condition on the counts, sums and averages of groups leaves, `HAVING sum(quantity) > 300` or `quantity < 0.2 *
+//! (SELECT avg(quantity) …)`, and one on the numbers of rows in a window, `rank() <= 10`.
 //!
 //! A group has one row and as many more as happen to fall into it (Poisson's law), the values of a column lie evenly
 //! between its bounds, and what is made of many of them is spread as a normal distribution.
 
+use std::collections::BTreeSet;
+
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::{Aggregate, BinaryExpr, Expr, LogicalPlan, Operator, Window};
 
-use super::guess::Guesser;
+use super::guess::{Guess, Guesser};
+use super::selectivity;
+use crate::arithmetic::Operation;
 
 /// No condition is taken to leave less: real groups are less even than the law says.
 const SHARE_MIN: f64 = 1e-5;
 
-/// Where a column of a plan comes from.
-enum Origin<'a> {
-    Scan(&'a LogicalPlan, Column),
-    /// The aggregate, and which of its results it is.
-    Result(&'a Aggregate, &'a Expr),
-    /// The window, and what it computes.
-    Number(&'a Window, &'a Expr),
-}
+/// Values do not lie that evenly: of two different columns neither is taken to be always the greater.
+const UNLIKE_MIN: f64 = 0.1;
 
 impl Guesser<'_> {
-    /// The share of the rows of `input` for which a comparison with a result of groups holds, if it is one.
-    pub(super) fn having(&self, condition: &Expr, input: &LogicalPlan) -> Option<f64> {
+    /// The share of the rows of `guess` for which a condition holds; its columns are those of `plans`.
+    pub(super) fn condition(&self, expr: &Expr, plans: &[&LogicalPlan], guess: &Guess) -> f64 {
+        let of_groups = self.having(expr, plans);
+        of_groups.unwrap_or_else(|| selectivity::share(expr, guess))
+    }
+
+    /// The share of rows for which a comparison with a result of groups, or with the number of a row, holds, if it is one.
+    pub(super) fn having(&self, condition: &Expr, plans: &[&LogicalPlan]) -> Option<f64> {
         let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else {
             return None;
         };
-        let (column, op, bound) = match (plain(left), plain(right)) {
-            (Expr::Column(column), Expr::Literal(bound, _)) => (column, *op, bound),
-            (Expr::Literal(bound, _), Expr::Column(column)) => (column, op.swap()?, bound),
-            _ => return None,
-        };
-        let bound = number(bound)?;
-        let share = match origin(input, column)? {
-            Origin::Scan(..) => return None,
-            Origin::Result(aggregate, result) => {
-                let spread = self.spread(aggregate, result)?;
-                match op {
-                    Operator::Gt | Operator::GtEq => 1.0 - spread.below(bound),
-                    Operator::Lt | Operator::LtEq => spread.below(bound),
+        let share = match self.among_numbered(left, *op, right, plans) {
+            Some(share) => share,
+            None => {
+                let is_below = match op {
+                    Operator::Lt | Operator::LtEq => true,
+                    Operator::Gt | Operator::GtEq => false,
                     _ => return None,
+                };
+                let (left, right) = (self.spread(left, plans)?, self.spread(right, plans)?);
+                if !left.of_groups && !right.of_groups {
+                    return None;
                 }
-            }
-            Origin::Number(window, number) => {
-                let keys = numbered(number)?;
-                let input = self.guess(&window.input);
-                let rows = (input.rows / self.partitions(keys, &input)).max(1.0);
-                match op {
-                    Operator::Eq => 1.0 / rows,
-                    Operator::Lt => (bound - 1.0) / rows,
-                    Operator::LtEq => bound / rows,
-                    Operator::Gt | Operator::GtEq => 1.0 - bound / rows,
-                    _ => return None,
-                }
+                let (least, most) = left.trusted(&right);
+                let below = left.less(&right).below(0.0).clamp(least, most);
+                if is_below { below } else { 1.0 - below }
             }
         };
         Some(share.clamp(SHARE_MIN, 1.0))
     }
 
+    /// The share of rows whose number in their partition compares so with a constant.
+    fn among_numbered(
+        &self,
+        left: &Expr,
+        op: Operator,
+        right: &Expr,
+        plans: &[&LogicalPlan],
+    ) -> Option<f64> {
+        let (column, op, bound) = match (plain(left), plain(right)) {
+            (Expr::Column(column), Expr::Literal(bound, _)) => (column, op, bound),
+            (Expr::Literal(bound, _), Expr::Column(column)) => (column, op.swap()?, bound),
+            _ => return None,
+        };
+        let bound = number(bound)?;
+        let (window, keys) = plans.iter().find_map(|plan| numbering(plan, column))?;
+        let input = self.guess(&window.input);
+        let rows = (input.rows / self.partitions(keys, &input)).max(1.0);
+        match op {
+            Operator::Eq => Some(1.0 / rows),
+            Operator::Lt => Some((bound - 1.0) / rows),
+            Operator::LtEq => Some(bound / rows),
+            Operator::Gt | Operator::GtEq => Some(1.0 - bound / rows),
+            _ => None,
+        }
+    }
+
+    /// How the values of an expression are spread.
+    fn spread(&self, expr: &Expr, plans: &[&LogicalPlan]) -> Option<Spread> {
+        match expr {
+            Expr::Alias(alias) => self.spread(&alias.expr, plans),
+            Expr::Cast(cast) => self.spread(&cast.expr, plans),
+            Expr::Literal(value, _) => number(value).map(|value| Spread::even(value, value)),
+            Expr::Column(column) => plans.iter().find_map(|plan| self.spread_in(plan, column)),
+            Expr::ScalarSubquery(subquery) => {
+                let plan = subquery.subquery.as_ref();
+                let column = plan.schema().columns().into_iter().next()?;
+                let mut spread = self.spread_in(plan, &column)?;
+                spread.of_groups = true;
+                Some(spread)
+            }
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+                let operation = match op {
+                    Operator::Plus => Operation::Add,
+                    Operator::Minus => Operation::Subtract,
+                    Operator::Multiply => Operation::Multiply,
+                    Operator::Divide => Operation::Divide,
+                    _ => return None,
+                };
+                let (left, right) = (self.spread(left, plans)?, self.spread(right, plans)?);
+                left.and(operation, &right)
+            }
+            Expr::ScalarFunction(call) => {
+                let mut all = Operation::ALL.into_iter();
+                let operation = all.find(|one| one.function_name() == call.func.name())?;
+                let [left, right] = call.args.as_slice() else {
+                    return None;
+                };
+                let (left, right) = (self.spread(left, plans)?, self.spread(right, plans)?);
+                left.and(operation, &right)
+            }
+            _ => None,
+        }
+    }
+
+    /// How the values of a column of a plan are spread.
+    fn spread_in(&self, plan: &LogicalPlan, column: &Column) -> Option<Spread> {
+        let at = plan.schema().maybe_index_of_column(column)?;
+        match plan {
+            LogicalPlan::TableScan(scan) => {
+                let (least, most) = self.evidence.of(scan)?.bounds(&column.name)?;
+                Some(Spread {
+                    columns: BTreeSet::from([column.name.clone()]),
+                    ..Spread::even(least, most)
+                })
+            }
+            LogicalPlan::SubqueryAlias(alias) => {
+                let inside = alias.input.schema().columns().into_iter().nth(at)?;
+                self.spread_in(&alias.input, &inside)
+            }
+            LogicalPlan::Projection(projection) => {
+                self.spread(projection.expr.get(at)?, &[&projection.input])
+            }
+            LogicalPlan::Aggregate(aggregate) => {
+                let keys = &aggregate.group_expr;
+                match at.checked_sub(keys.len()) {
+                    Some(result) => self.result(aggregate, aggregate.aggr_expr.get(result)?),
+                    None => self.spread(&keys[at], &[&aggregate.input]),
+                }
+            }
+            LogicalPlan::Window(window) => self.spread_in(&window.input, column),
+            LogicalPlan::Filter(_) | LogicalPlan::Join(_) | LogicalPlan::Sort(_) => {
+                let mut inputs = plan.inputs().into_iter();
+                inputs.find_map(|input| self.spread_in(input, column))
+            }
+            _ => None,
+        }
+    }
+
     /// How a result is spread over the groups.
-    fn spread(&self, aggregate: &Aggregate, result: &Expr) -> Option<Spread> {
+    fn result(&self, aggregate: &Aggregate, result: &Expr) -> Option<Spread> {
         let Expr::AggregateFunction(call) = plain(result) else {
             return None;
         };
-        if call.params.distinct || call.params.filter.is_some() || aggregate.group_expr.is_empty() {
+        if call.params.distinct || call.params.filter.is_some() {
             return None;
         }
         let input = self.guess(&aggregate.input);
@@ -73,24 +163,11 @@ impl Guesser<'_> {
             std::slice::from_ref(&input),
         );
         let rows = (input.rows / groups.rows).max(1.0);
+        let values = |value: &Expr| self.spread(value, &[&aggregate.input]);
         match (call.func.name(), call.params.args.as_slice()) {
             ("count", _) => Some(Spread::of_count(rows)),
-            ("sum", [value]) => Some(self.values(aggregate, value)?.summed(rows)),
-            ("avg", [value]) => Some(self.values(aggregate, value)?.averaged(rows)),
-            _ => None,
-        }
-    }
-
-    /// How the values of a column are spread.
-    fn values(&self, aggregate: &Aggregate, value: &Expr) -> Option<Spread> {
-        let Expr::Column(column) = plain(value) else {
-            return None;
-        };
-        match origin(&aggregate.input, column)? {
-            Origin::Scan(LogicalPlan::TableScan(scan), column) => {
-                let (least, most) = self.evidence.of(scan)?.bounds(&column.name)?;
-                Some(Spread::even(least, most))
-            }
+            ("sum", [value]) => Some(values(value)?.summed(rows)),
+            ("avg", [value]) => Some(values(value)?.averaged(rows)),
             _ => None,
         }
     }
@@ -124,42 +201,39 @@ fn number(value: &ScalarValue) -> Option<f64> {
     }
 }
 
-fn origin<'a>(plan: &'a LogicalPlan, column: &Column) -> Option<Origin<'a>> {
+/// The window that computes a column of a plan, if it numbers rows, and what divides its partitions.
+fn numbering<'a>(plan: &'a LogicalPlan, column: &Column) -> Option<(&'a Window, &'a [Expr])> {
     let at = plan.schema().maybe_index_of_column(column)?;
     match plan {
-        LogicalPlan::TableScan(_) => Some(Origin::Scan(plan, column.clone())),
         LogicalPlan::SubqueryAlias(alias) => {
             let inside = alias.input.schema().columns().into_iter().nth(at)?;
-            origin(&alias.input, &inside)
+            numbering(&alias.input, &inside)
         }
         LogicalPlan::Projection(projection) => match plain(projection.expr.get(at)?) {
-            Expr::Column(inside) => origin(&projection.input, inside),
+            Expr::Column(inside) => numbering(&projection.input, inside),
             _ => None,
         },
-        LogicalPlan::Aggregate(aggregate) => match at.checked_sub(aggregate.group_expr.len()) {
-            Some(result) => Some(Origin::Result(aggregate, aggregate.aggr_expr.get(result)?)),
-            None => match plain(&aggregate.group_expr[at]) {
-                Expr::Column(inside) => origin(&aggregate.input, inside),
-                _ => None,
-            },
-        },
         LogicalPlan::Window(window) => match at.checked_sub(window.input.schema().fields().len()) {
-            Some(own) => Some(Origin::Number(window, window.window_expr.get(own)?)),
-            None => origin(&window.input, column),
+            Some(own) => Some((window, numbered(window.window_expr.get(own)?)?)),
+            None => numbering(&window.input, column),
         },
         LogicalPlan::Filter(_) | LogicalPlan::Join(_) | LogicalPlan::Sort(_) => {
             let mut inputs = plan.inputs().into_iter();
-            inputs.find_map(|input| origin(input, column))
+            inputs.find_map(|input| numbering(input, column))
         }
         _ => None,
     }
 }
 
 /// The mean and the variance of numbers.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 struct Spread {
     mean: f64,
     variance: f64,
+    /// They are results of groups, or computed from such.
+    of_groups: bool,
+    /// The names of the columns they come from.
+    columns: BTreeSet<String>,
 }
 
 impl Spread {
@@ -167,6 +241,8 @@ impl Spread {
         Self {
             mean: f64::midpoint(least, most),
             variance: (most - least).powi(2) / 12.0,
+            of_groups: false,
+            columns: BTreeSet::new(),
         }
     }
 
@@ -175,6 +251,8 @@ impl Spread {
         Self {
             mean: rows,
             variance: rows - 1.0,
+            of_groups: true,
+            columns: BTreeSet::new(),
         }
     }
 
@@ -183,6 +261,8 @@ impl Spread {
         Self {
             mean: rows * self.mean,
             variance: rows * self.variance + (rows - 1.0) * self.mean.powi(2),
+            of_groups: true,
+            columns: self.columns,
         }
     }
 
@@ -191,11 +271,55 @@ impl Spread {
         Self {
             mean: self.mean,
             variance: self.variance / rows,
+            of_groups: true,
+            columns: self.columns,
+        }
+    }
+
+    /// The numbers less others, independent of them.
+    fn less(&self, other: &Self) -> Self {
+        Self {
+            mean: self.mean - other.mean,
+            variance: self.variance + other.variance,
+            of_groups: self.of_groups || other.of_groups,
+            columns: self.columns.union(&other.columns).cloned().collect(),
+        }
+    }
+
+    /// The numbers and others, independent of them, put together. Quotients are of constants only.
+    fn and(&self, operation: Operation, other: &Self) -> Option<Self> {
+        let (mean, variance) = match operation {
+            Operation::Add => (self.mean + other.mean, self.variance + other.variance),
+            Operation::Subtract => (self.mean - other.mean, self.variance + other.variance),
+            Operation::Multiply => (
+                self.mean * other.mean,
+                self.variance * other.variance
+                    + self.variance * other.mean.powi(2)
+                    + other.variance * self.mean.powi(2),
+            ),
+            Operation::Divide if other.variance == 0.0 && other.mean != 0.0 => {
+                (self.mean / other.mean, self.variance / other.mean.powi(2))
+            }
+            Operation::Divide | Operation::Negate => return None,
+        };
+        Some(Self {
+            mean,
+            variance,
+            ..self.less(other)
+        })
+    }
+
+    /// How small and how large a share is believed when the two are compared.
+    fn trusted(&self, other: &Self) -> (f64, f64) {
+        let are_known = self.columns.is_empty() || other.columns.is_empty();
+        match are_known || self.columns == other.columns {
+            true => (0.0, 1.0),
+            false => (UNLIKE_MIN, 1.0 - UNLIKE_MIN),
         }
     }
 
     /// The share of the numbers below a bound.
-    fn below(self, bound: f64) -> f64 {
+    fn below(&self, bound: f64) -> f64 {
         if self.variance <= 0.0 {
             return f64::from(u8::from(self.mean < bound));
         }
@@ -241,6 +365,18 @@ mod tests {
         assert_eq!(pieces.mean, 102.0);
         let share = 1.0 - pieces.below(300.0);
         assert!((2e-5..2e-4).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn few_pieces_are_less_than_a_fifth_of_the_average() {
+        let pieces = Spread::even(1.0, 50.0);
+        let average = pieces.clone().averaged(30.0);
+        let fifth = Spread::even(0.2, 0.2).and(Operation::Multiply, &average);
+        let share = fifth.map(|fifth| pieces.less(&fifth).below(0.0));
+        assert!(
+            share.is_some_and(|share| (0.05..0.12).contains(&share)),
+            "{share:?}"
+        );
     }
 
     #[test]

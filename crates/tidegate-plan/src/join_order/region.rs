@@ -67,18 +67,35 @@ pub(super) struct Residual {
     pub(super) sides: Option<((Set, Expr), (Set, Expr))>,
 }
 
+/// The leaves of the two sides of an equality.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sides(Set, Set);
+
+impl Sides {
+    /// Whether two sets hold one side each.
+    pub(super) fn tie(self, left: Set, right: Set) -> bool {
+        self.lie(left, right) || self.lie(right, left)
+    }
+
+    fn lie(self, first: Set, second: Set) -> bool {
+        self.0 & first == self.0 && self.1 & second == self.1
+    }
+}
+
 impl Residual {
+    /// The leaves of its sides, if it can be the key of a hash join.
+    pub(super) fn set_sides(&self) -> Option<Sides> {
+        let ((one, _), (other, _)) = self.sides.as_ref()?;
+        Some(Sides(*one, *other))
+    }
+
     /// The keys of a join of two sets, left first.
     pub(super) fn keys(&self, left: Set, right: Set) -> Option<(Expr, Expr)> {
-        let ((one, first), (other, second)) = self.sides.as_ref()?;
-        let within = |set: &Set, of: Set| *set & of == *set;
+        let ((_, first), (_, second)) = self.sides.as_ref()?;
+        let sides = self.set_sides()?;
         match () {
-            () if within(one, left) && within(other, right) => {
-                Some((first.clone(), second.clone()))
-            }
-            () if within(one, right) && within(other, left) => {
-                Some((second.clone(), first.clone()))
-            }
+            () if sides.lie(left, right) => Some((first.clone(), second.clone())),
+            () if sides.lie(right, left) => Some((second.clone(), first.clone())),
             () => None,
         }
     }

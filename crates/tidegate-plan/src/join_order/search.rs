@@ -1,14 +1,19 @@
 //! The search for the cheapest order: dynamic programming over all bushy trees of few leaves, greedy beyond.
 
-use super::guess::{Bounds, Guess, divisor, matched_share, overlap, unmatched_share};
-use super::region::{Region, Set};
-use super::selectivity;
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::utils::split_conjunction;
+
+use super::guess::{Bounds, Guess, Guesser, divisor, matched_share, overlap, unmatched_share};
+use super::region::{Region, Residual, Set, Sides};
 
 /// Up to so many leaves all orders are tried.
 const EXHAUSTIVE_MAX: usize = 12;
 
 /// A hash table of more rows than this leaves the caches.
 const BUILD_ROWS_CHEAP: f64 = 1_500_000.0;
+
+/// Twice the rows in a hash table make each row that is probed cost so much more.
+const BUILD_DOUBLED: f64 = 0.001;
 
 /// No condition is taken to leave less.
 const SHARE_MIN: f64 = 1e-6;
@@ -37,6 +42,8 @@ pub(super) struct Search<'a> {
     /// The share of rows that a leaf that decides leaves.
     shares: Vec<f64>,
     residuals: Vec<(Set, f64)>,
+    /// Residuals that are keys of hash joins.
+    keys: Vec<Sides>,
     /// Leaves that are joined, not only asked.
     inner: Set,
     /// Leaves that links hold together, largest set each.
@@ -44,7 +51,7 @@ pub(super) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn new(region: &'a Region, guesses: &'a [Guess]) -> Self {
+    pub(super) fn new(region: &'a Region, guesses: &'a [Guess], guesser: &Guesser<'_>) -> Self {
         let count = region.leaves.len();
         let (mut classes, mut bounds) = (Vec::new(), Vec::new());
         let mut linked = vec![0; count];
@@ -64,22 +71,32 @@ impl<'a> Search<'a> {
             classes.push(members);
             bounds.push(own);
         }
+        let condition = |condition: &Expr, over: Set| {
+            let all = Guess::over(members(over).map(|leaf| &guesses[leaf]));
+            let plans: Vec<_> = members(over)
+                .map(|leaf| &region.leaves[leaf].plan)
+                .collect();
+            guesser.condition(condition, &plans, &all)
+        };
         let owner_of = |owners: Set| owners.trailing_zeros() as usize;
-        let shares = region.leaves.iter().zip(guesses).map(|(leaf, guess)| {
+        let leaves = region.leaves.iter().zip(guesses).enumerate();
+        let shares = leaves.map(|(at, (leaf, guess))| {
             let Some(decides) = &leaf.decides else {
                 return 1.0;
             };
             let owner = &guesses[owner_of(decides.owners)];
+            let conditions = decides.filter.iter().flat_map(split_conjunction);
+            let left = conditions.map(|one| condition(one, decides.owners | 1 << at));
+            let filter = decides.filter.as_ref().map(|_| left.product());
             let share = match decides.is_anti {
                 true => unmatched_share,
                 false => matched_share,
             };
-            share(&decides.on, decides.filter.as_ref(), owner, guess).max(SHARE_MIN)
+            share(&decides.on, filter, owner, guess).max(SHARE_MIN)
         });
-        let residuals = region.residuals.iter().map(|one| {
-            let all = Guess::over(members(one.over).map(|leaf| &guesses[leaf]));
-            (one.over, selectivity::share(&one.condition, &all))
-        });
+        let residuals = region.residuals.iter();
+        let residuals = residuals.map(|one| (one.over, condition(&one.condition, one.over)));
+        let keys = region.residuals.iter().filter_map(Residual::set_sides);
         let is_inner = |at: &usize| region.leaves[*at].decides.is_none();
         let inner = (0..count)
             .filter(is_inner)
@@ -89,6 +106,7 @@ impl<'a> Search<'a> {
             guesses,
             shares: shares.collect(),
             residuals: residuals.collect(),
+            keys: keys.collect(),
             classes,
             bounds,
             linked,
@@ -200,7 +218,7 @@ impl<'a> Search<'a> {
                 continue;
             }
             let (shared, others): (Vec<_>, Vec<_>) = left.into_iter().partition(is_shared);
-            let most = self.guesses[leaf].base.min(self.guesses[other].base);
+            let most = self.combinations(leaf, other, &shared);
             divisor *= shared
                 .iter()
                 .map(|(_, domain)| domain)
@@ -212,9 +230,41 @@ impl<'a> Search<'a> {
         (divisor * alone).max(1.0)
     }
 
-    /// Whether two sets that share no leaf can be joined without a cross product.
-    fn joins(&self, left: Set, right: Set) -> bool {
-        self.asks(left, right) || self.asks(right, left) || self.is_linked(left, right)
+    /// What the keys that two leaves share divide by at most: their combinations in the leaf that has more, or else the rows
+    /// of the smaller one.
+    fn combinations(&self, leaf: usize, other: usize, shared: &[(usize, f64)]) -> f64 {
+        let of = |leaf: usize| {
+            let keys = shared.iter().filter_map(|(class, _)| {
+                let mut members = self.region.classes[*class].members.iter();
+                members.find(|(of, _)| *of == leaf).map(|(_, key)| key)
+            });
+            self.guesses[leaf].combinations(keys)
+        };
+        let (one, two) = (&self.guesses[leaf], &self.guesses[other]);
+        match of(leaf).zip(of(other)) {
+            Some((own, others)) => {
+                let (smaller, larger, rows) = match own <= others {
+                    true => (own, others, two.met()),
+                    false => (others, own, one.met()),
+                };
+                divisor(smaller, larger, 0.0, rows)
+            }
+            None => one.base.min(two.base),
+        }
+    }
+
+    /// Whether two sets that share no leaf can be joined without a cross product; the left one has links to `reach`.
+    fn joins(&self, left: Set, reach: Set, right: Set) -> bool {
+        let is_linked = || {
+            let has_key = || self.keys.iter().any(|keys| keys.tie(left, right));
+            self.is_joined(left) && self.is_joined(right) && (reach & right != 0 || has_key())
+        };
+        self.asks(left, right) || self.asks(right, left) || is_linked()
+    }
+
+    /// The leaves that share a class with one of a set.
+    fn reach(&self, set: Set) -> Set {
+        members(set).fold(0, |reach, leaf| reach | self.linked[leaf])
     }
 
     /// Whether `right` is one leaf that decides which rows of `left` stay.
@@ -223,16 +273,6 @@ impl<'a> Search<'a> {
             && self
                 .owners(right.trailing_zeros() as usize)
                 .is_some_and(|owners| owners & left == owners)
-    }
-
-    fn is_linked(&self, left: Set, right: Set) -> bool {
-        let has_key = || {
-            let mut residuals = self.region.residuals.iter();
-            residuals.any(|one| one.keys(left, right).is_some())
-        };
-        self.is_joined(left)
-            && self.is_joined(right)
-            && (members(left).any(|leaf| self.linked[leaf] & right != 0) || has_key())
     }
 
     /// Whether a set gives rows: a leaf that decides does not, alone.
@@ -271,6 +311,7 @@ impl<'a> Search<'a> {
         let all: Set = (1 << count) - 1;
         let mut best: Vec<Option<Best>> = Vec::new();
         best.resize_with(all as usize + 1, || None);
+        let reach: Vec<Set> = (0..=all).map(|set| self.reach(set)).collect();
         for set in 1..=all {
             if set.count_ones() == 1 {
                 let rows = self.rows(set);
@@ -284,13 +325,15 @@ impl<'a> Search<'a> {
             let mut rows = None;
             let mut found: Option<Best> = None;
             let mut try_all = |allowed: &dyn Fn(Set, Set) -> bool, found: &mut Option<Best>| {
+                // Each pair is looked at once: the lowest leaf is on the left.
                 let lowest = set & set.wrapping_neg();
-                let mut left = (set - 1) & set;
-                while left != 0 {
+                let others = set & !lowest;
+                let mut beside = others;
+                while beside != 0 {
+                    beside = (beside - 1) & others;
+                    let left = lowest | beside;
                     let right = set & !left;
-                    // Each pair is looked at once.
-                    if left & lowest != 0
-                        && let (Some(l), Some(r)) = (&best[left as usize], &best[right as usize])
+                    if let (Some(l), Some(r)) = (&best[left as usize], &best[right as usize])
                         && allowed(left, right)
                     {
                         let out = *rows.get_or_insert_with(|| self.rows(set));
@@ -303,10 +346,10 @@ impl<'a> Search<'a> {
                             });
                         }
                     }
-                    left = (left - 1) & set;
                 }
             };
-            try_all(&|left, right| self.joins(left, right), &mut found);
+            let joins = |left, right| self.joins(left, reach[left as usize], right);
+            try_all(&joins, &mut found);
             if found.is_none() {
                 try_all(&|left, right| self.crosses(left, right), &mut found);
             }
@@ -356,7 +399,7 @@ impl<'a> Search<'a> {
                 for (at, one) in parts.iter().enumerate() {
                     for (place, other) in parts.iter().enumerate().skip(at + 1) {
                         let allowed = match crossing {
-                            false => self.joins(one.set, other.set),
+                            false => self.joins(one.set, self.reach(one.set), other.set),
                             true => self.is_joined(one.set) && self.is_joined(other.set),
                         };
                         if !allowed {
@@ -393,7 +436,7 @@ impl<'a> Search<'a> {
 }
 
 /// What a join costs, in rows touched: those that come out, those probed, and those built into a table, which cost more,
-/// the more so when the table leaves the caches.
+/// the more so when the table leaves the caches. The fewer are built, the more of the others its runtime filter spares.
 fn join_cost(left: f64, right: f64, out: f64) -> f64 {
     let (build, probe) = if left <= right {
         (left, right)
@@ -405,7 +448,8 @@ fn join_cost(left: f64, right: f64, out: f64) -> f64 {
     } else {
         0.0
     };
-    out + probe + 2.0 * build + far
+    let met = probe * (1.0 + BUILD_DOUBLED * build.max(1.0).log2());
+    out + met + 2.0 * build + far
 }
 
 /// The leaves of a set, in order.

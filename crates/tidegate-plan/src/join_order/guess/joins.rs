@@ -4,8 +4,8 @@ use datafusion::common::JoinType;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, Join};
 
-use super::super::{reduce, selectivity};
-use super::{Bounds, Guess, drawn, overlap};
+use super::super::reduce;
+use super::{Bounds, Guess, Guesser, overlap};
 
 /// Keys that tie two sources together.
 struct Tie {
@@ -13,7 +13,8 @@ struct Tie {
     of: Option<(u32, u32)>,
     left: Side,
     right: Side,
-    /// Keys together have no more combinations than this: the rows of the smaller source, if there are several.
+    /// Keys together have no more combinations than this: the rows of the smaller source, if there are several and it is
+    /// not known how many they have.
     most: f64,
     /// Whether anything is known of the right keys.
     is_known: bool,
@@ -35,6 +36,11 @@ impl Side {
             values * overlap(own, std::iter::once(other))
         });
         Self { values, between }
+    }
+
+    fn at_most(&mut self, combinations: f64) {
+        self.values = self.values.min(combinations);
+        self.between = self.between.min(combinations);
     }
 
     fn and(&mut self, other: Side) {
@@ -94,20 +100,38 @@ fn ties(on: &[(Expr, Expr)], left: &Guess, right: &Guess) -> Vec<Tie> {
             }),
         }
     }
+    let combined = |keys: &mut dyn Iterator<Item = &(Expr, Expr)>| {
+        let keys: Vec<_> = keys.collect();
+        let left = left.combinations(keys.iter().map(|(key, _)| key));
+        left.zip(right.combinations(keys.iter().map(|(_, key)| key)))
+    };
+    for tie in &mut ties {
+        let is_of = |(l, r): &&(Expr, Expr)| {
+            let sources = left.source(l).zip(right.source(r));
+            sources.map(|(l, r)| (l.number, r.number)) == tie.of
+        };
+        if tie.most.is_finite()
+            && let Some((left, right)) = combined(&mut on.iter().filter(is_of))
+        {
+            tie.left.at_most(left);
+            tie.right.at_most(right);
+            tie.most = f64::INFINITY;
+        }
+    }
     ties
 }
 
 /// Of the rows that have a key nothing is known of, so many find a partner.
 const UNKNOWN_KEY: f64 = 0.25;
 
-/// With a condition beside the keys, so many of those with a partner keep one.
+/// With a condition beside the keys, so many of those with several partners keep one.
 const WITH_CONDITION: f64 = 0.9;
 
-/// The share of the rows of the left side that find a partner, with equal keys and a condition. The share of each
-/// further key counts for less: keys of one row depend on each other.
+/// The share of the rows of the left side that find a partner, with equal keys and a condition that holds for a share of
+/// the pairs. The share of each further key counts for less: keys of one row depend on each other.
 pub(in crate::join_order) fn matched_share(
     on: &[(Expr, Expr)],
-    filter: Option<&Expr>,
+    filter: Option<f64>,
     left: &Guess,
     right: &Guess,
 ) -> f64 {
@@ -119,7 +143,7 @@ pub(in crate::join_order) fn matched_share(
         .map(|tie| match tie.is_known {
             false => UNKNOWN_KEY,
             true => {
-                let keys = drawn(tie.right.values.min(tie.most), right.met());
+                let keys = left_of(tie.right.values.min(tie.most), right);
                 (keys / tie.left.values.min(tie.most).max(1.0)).min(1.0)
             }
         })
@@ -133,7 +157,20 @@ pub(in crate::join_order) fn matched_share(
             share.powf(weight)
         })
         .product();
-    share * filter.map_or(1.0, |_| WITH_CONDITION)
+    let filter = filter.map(
+        |filter| match right.is_unique(on.iter().map(|(_, key)| key)) {
+            true => filter,
+            false => WITH_CONDITION,
+        },
+    );
+    share * filter.unwrap_or(1.0)
+}
+
+/// How many of so many values are left among the rows: each value has lost all of its rows, or not.
+fn left_of(values: f64, guess: &Guess) -> f64 {
+    let copies = (guess.base / values).max(1.0);
+    let lost = (1.0 - guess.met() / guess.base).clamp(0.0, 1.0);
+    (values * (1.0 - lost.powf(copies))).clamp(1.0, guess.met().max(1.0))
 }
 
 /// At least so many rows find no partner, whatever the keys say: they may lack values between their bounds.
@@ -142,87 +179,125 @@ const UNMATCHED_MIN: f64 = 0.1;
 /// The share of the rows of the left side that find no partner.
 pub(in crate::join_order) fn unmatched_share(
     on: &[(Expr, Expr)],
-    filter: Option<&Expr>,
+    filter: Option<f64>,
     left: &Guess,
     right: &Guess,
 ) -> f64 {
     (1.0 - matched_share(on, filter, left, right)).max(UNMATCHED_MIN)
 }
 
-/// What is guessed of a join.
-pub(super) fn joined(join: &Join, left: &Guess, right: &Guess) -> Guess {
-    let filter = join.filter.as_ref();
-    let both = || {
-        let mut domains = left.domains.clone();
-        domains.extend(
-            right
-                .domains
-                .iter()
-                .map(|(column, domain)| (column.clone(), *domain)),
-        );
-        domains
-    };
-    let inner_of = |left_rows: f64, right_rows: f64| {
-        let ties = ties(&join.on, left, right).into_iter();
-        let divisor: f64 = ties.map(|tie| tie.divisor(left, right)).product();
-        let matched = left_rows * right_rows / divisor.max(1.0);
+impl Guesser<'_> {
+    /// What is guessed of a join.
+    pub(super) fn joined(&self, join: &Join, left: &Guess, right: &Guess) -> Guess {
         let both = Guess::over([left, right].into_iter());
-        let filters = filter.into_iter().flat_map(split_conjunction);
-        let share: f64 = filters
-            .map(|filter| selectivity::share(filter, &both))
-            .product();
-        (matched * share).max(1.0)
-    };
-    let inner = || inner_of(left.met(), right.met());
-    let flipped = || -> Vec<(Expr, Expr)> {
-        join.on
-            .iter()
-            .map(|(l, r)| (r.clone(), l.clone()))
+        let plans = [join.left.as_ref(), join.right.as_ref()];
+        let conditions = join.filter.iter().flat_map(split_conjunction);
+        let shares = conditions.map(|one| self.condition(one, &plans, &both));
+        let filter = join.filter.as_ref().map(|_| shares.product::<f64>());
+        Pair { join, left, right }.guess(filter)
+    }
+}
+
+/// A join and the guesses about its sides.
+#[derive(Clone, Copy)]
+struct Pair<'a> {
+    join: &'a Join,
+    left: &'a Guess,
+    right: &'a Guess,
+}
+
+impl Pair<'_> {
+    /// What is guessed if a condition beside the keys holds for a share of the pairs.
+    fn guess(self, filter: Option<f64>) -> Guess {
+        let Self { join, left, right } = self;
+        let (matched, flipped) = (
+            || matched_share(&join.on, filter, left, right),
+            || matched_share(&self.flipped(), filter, right, left),
+        );
+        let inner = || self.inner(left.met(), right.met(), filter);
+        let guess = match join.join_type {
+            JoinType::Inner => self.wide(inner(), filter),
+            JoinType::Left => {
+                let rows = inner().max(left.rows);
+                let absent = left.rows * (1.0 - matched()) / rows;
+                self.wide(rows, filter).lacking(right, absent)
+            }
+            JoinType::Right => {
+                let rows = inner().max(right.rows);
+                let absent = right.rows * (1.0 - flipped()) / rows;
+                self.wide(rows, filter).lacking(left, absent)
+            }
+            JoinType::Full => self.wide(inner().max(left.rows + right.rows), filter),
+            JoinType::LeftSemi => self.semi(matched()),
+            JoinType::RightSemi => right.clone().filtered(flipped()),
+            JoinType::LeftAnti => {
+                let share = unmatched_share(&join.on, filter, left, right);
+                left.clone().filtered(share)
+            }
+            JoinType::RightAnti => {
+                let share = unmatched_share(&self.flipped(), filter, right, left);
+                right.clone().filtered(share)
+            }
+            JoinType::LeftMark => left.clone(),
+            JoinType::RightMark => right.clone(),
+        };
+        Guess {
+            is_blind: left.is_blind || right.is_blind,
+            ..guess
+        }
+    }
+
+    fn flipped(self) -> Vec<(Expr, Expr)> {
+        let on = self.join.on.iter();
+        on.map(|(left, right)| (right.clone(), left.clone()))
             .collect()
-    };
-    let wide = |rows: f64| {
+    }
+
+    fn inner(self, left_rows: f64, right_rows: f64, filter: Option<f64>) -> f64 {
+        let ties = ties(&self.join.on, self.left, self.right).into_iter();
+        let divisor: f64 = ties.map(|tie| tie.divisor(self.left, self.right)).product();
+        let matched = left_rows * right_rows / divisor.max(1.0);
+        (matched * filter.unwrap_or(1.0)).max(1.0)
+    }
+
+    /// So many rows with the columns of both sides.
+    fn wide(self, rows: f64, filter: Option<f64>) -> Guess {
+        let Self { left, right, .. } = self;
         let mut guess = Guess::of_rows(rows);
         guess.base = rows.max(left.base).max(right.base);
-        guess.domains = both();
+        guess.domains = left.domains.clone();
+        let others = right.domains.iter();
+        guess
+            .domains
+            .extend(others.map(|(column, domain)| (column.clone(), *domain)));
+        guess.together = [left.together.as_slice(), right.together.as_slice()].concat();
         guess.reducing = left.reducing.or(right.reducing);
         guess.unreduced = match left.is_grouped || right.is_grouped {
             true => rows,
-            false => rows.max(inner_of(left.unreduced, right.unreduced)),
+            false => rows.max(self.inner(left.unreduced, right.unreduced, filter)),
         };
         guess
-    };
-    // Keys below an aggregate leave fewer rows here and are met again above.
-    let reducing = |share: f64| {
-        let mut guess = left.clone().filtered(share);
-        if reduce::is_reducing(join) {
-            guess.unreduced = left.unreduced;
-            guess.reducing = Some(right.rows);
+    }
+
+    /// Keys below an aggregate leave fewer rows here and are met again above.
+    fn semi(self, share: f64) -> Guess {
+        let mut guess = self.left.clone().filtered(share);
+        if reduce::is_reducing(self.join) {
+            guess.unreduced = self.left.unreduced;
+            guess.reducing = Some(self.right.rows);
         }
         guess
-    };
-    let guess = match join.join_type {
-        JoinType::Inner => wide(inner()),
-        JoinType::Left => wide(inner().max(left.rows)),
-        JoinType::Right => wide(inner().max(right.rows)),
-        JoinType::Full => wide(inner().max(left.rows + right.rows)),
-        JoinType::LeftSemi => reducing(matched_share(&join.on, filter, left, right)),
-        JoinType::RightSemi => {
-            let share = matched_share(&flipped(), filter, right, left);
-            right.clone().filtered(share)
+    }
+}
+
+impl Guess {
+    /// The columns of `side` are NULL in a share of the rows.
+    fn lacking(mut self, side: &Guess, share: f64) -> Self {
+        for column in side.domains.keys() {
+            if let Some(domain) = self.domains.get_mut(column) {
+                domain.absent = domain.absent.max(share.clamp(0.0, 1.0));
+            }
         }
-        JoinType::LeftAnti => {
-            let share = unmatched_share(&join.on, filter, left, right);
-            left.clone().filtered(share)
-        }
-        JoinType::RightAnti => {
-            let share = unmatched_share(&flipped(), filter, right, left);
-            right.clone().filtered(share)
-        }
-        JoinType::LeftMark => left.clone(),
-        JoinType::RightMark => right.clone(),
-    };
-    Guess {
-        is_blind: left.is_blind || right.is_blind,
-        ..guess
+        self
     }
 }
