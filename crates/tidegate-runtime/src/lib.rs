@@ -5,12 +5,14 @@
 
 pub mod admission;
 pub mod budget;
+pub mod gate;
 pub mod pool;
 pub mod progress;
 pub mod run;
 pub mod scheduler;
 pub mod staged;
 
+pub use gate::{Gate, Place, Refused};
 pub use pool::CpuPool;
 pub use progress::{Counters, ScanTotals};
 pub use run::{Running, run};

@@ -12,6 +12,7 @@ use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use crate::gate::Place;
 use crate::pool::CpuPool;
 
 /// Batches of the result that wait for the reader at most.
@@ -21,6 +22,8 @@ pub const RESULT_BATCHES_MAX: usize = 4;
 pub struct Running {
     batches: mpsc::Receiver<Result<RecordBatch>>,
     work: AbortHandle,
+    // Given back when the query has ended or is given up.
+    place: Option<Place>,
     // Keeps the threads alive while the result is read.
     _pool: CpuPool,
 }
@@ -48,7 +51,17 @@ pub(crate) fn run_stream(
     Running {
         batches,
         work,
+        place: None,
         _pool: pool.clone(),
+    }
+}
+
+impl Running {
+    /// The same, in a place among the queries that run.
+    pub fn at(self, place: Place) -> Self {
+        let mut running = self;
+        running.place = Some(place);
+        running
     }
 }
 
@@ -88,7 +101,11 @@ impl Stream for Running {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.batches.poll_recv(cx)
+        let batch = std::task::ready!(self.batches.poll_recv(cx));
+        if batch.is_none() {
+            self.place = None;
+        }
+        Poll::Ready(batch)
     }
 }
 

@@ -79,7 +79,7 @@ fn run(session: &Session, planner: &Planner, graph: StageGraph, parsed: Parsed) 
     Box::new(move |query: Arc<QueryState>| {
         Box::pin(async move {
             let graph = running::attach(&session, graph, &query)?;
-            let batches = running::start(&session, &state, &graph, &query)?;
+            let batches = running::start(&session, &state, &graph, &query).await?;
             let views = tables::views(&session.inner.catalog, &parsed.statement);
             let failed = move |error| {
                 let error = convert::from_datafusion(error, Some(&parsed), Some(&state));
@@ -127,7 +127,7 @@ async fn explained(
     let start: Start = Box::new(move |query: Arc<QueryState>| {
         Box::pin(async move {
             let graph = running::attach(&session_, graph, &query)?;
-            let mut batches = running::start(&session_, &state_, &graph, &query)?;
+            let mut batches = running::start(&session_, &state_, &graph, &query).await?;
             while let Some(batch) = batches.next().await {
                 batch.map_err(|error| {
                     let views = tables::views(&session_.inner.catalog, &inner.statement);

@@ -10,7 +10,7 @@ use tidegate_runtime::scheduler::{Limits, Policy};
 use tidegate_runtime::{Running, StagedQuery, run, run_staged};
 
 use crate::convert;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::notice::Notice;
 use crate::query::QueryState;
 use crate::session::Session;
@@ -59,8 +59,27 @@ fn is_staged(graph: &StageGraph) -> bool {
     edges.any(|edge| edge.form == EdgeForm::Sealed)
 }
 
-/// Starts a graph on the session's threads.
-pub(crate) fn start(
+/// Starts a graph on the session's threads when it is its turn.
+pub(crate) async fn start(
+    session: &Session,
+    state: &SessionState,
+    attached: &Attached,
+    query: &Arc<QueryState>,
+) -> Result<Running> {
+    let settings = session.settings();
+    let place = session
+        .inner
+        .gate
+        .enter(settings.query_priority, settings.queue_timeout);
+    let place = place.await.map_err(|refused| {
+        Error::new(ErrorKind::Limit, "queue", refused.to_string()).with_hint(
+            "end others, or raise `queries_max`, `queries_waiting_max` or `queue_timeout`",
+        )
+    })?;
+    Ok(started(session, state, attached, query)?.at(place))
+}
+
+fn started(
     session: &Session,
     state: &SessionState,
     attached: &Attached,

@@ -139,7 +139,7 @@ fn start(
     Box::new(move |query: Arc<QueryState>| {
         Box::pin(async move {
             let graph = running::attach(&session, graph, &query)?;
-            let running = running::start(&session, &state, &graph, &query)?;
+            let running = running::start(&session, &state, &graph, &query).await?;
             let written = async move {
                 let failed = |error| {
                     let views = tables::views(&session.inner.catalog, &parsed.statement);

@@ -17,7 +17,7 @@ use tidegate_operators::parquet::FooterCache;
 use tidegate_operators::rejects::{Limits, RejectLog};
 use tidegate_operators::source::ScanAccess;
 use tidegate_plan::Registry;
-use tidegate_runtime::{Fault, budget};
+use tidegate_runtime::{Fault, Gate, budget};
 
 use super::{Inner, Session};
 use crate::convert;
@@ -167,6 +167,7 @@ impl SessionBuilder {
         let access = self.access()?;
         let stores = Stores::new(access.clone()).with_home(std::env::home_dir());
         let stores = Arc::new(stores);
+        let gate = Gate::new(self.settings.queries_max, self.settings.queries_waiting_max);
         let temp = Arc::new(temporary(&self.settings)?);
         let runtime = runtime(&self.settings, &temp, &stores)?;
         let working_dir = match self.working_dir {
@@ -216,6 +217,7 @@ impl SessionBuilder {
                 clock: self.clock,
                 between_steps: self.between_steps,
                 fault: self.fault,
+                gate: Arc::new(gate),
                 seed: self.seed,
                 user: self.user,
             }),

@@ -83,6 +83,14 @@ pub fn format_duration(duration: Duration) -> String {
     }
 }
 
+pub(super) fn integer(text: &str, least: i32, most: i32) -> Result<i32, String> {
+    let value: i32 = text.parse().map_err(|_| "not a whole number")?;
+    match (least..=most).contains(&value) {
+        true => Ok(value),
+        false => Err("out of range".into()),
+    }
+}
+
 pub(super) fn number(text: &str, least: usize, most: usize) -> Result<usize, String> {
     let value: usize = text
         .replace('_', "")
