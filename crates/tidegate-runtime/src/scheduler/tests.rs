@@ -335,6 +335,26 @@ fn what_nothing_waits_for_any_more_is_cancelled() {
 }
 
 #[test]
+fn what_nothing_waits_for_is_cancelled_even_while_its_own_input_is_made_again() {
+    check(
+        scheduler("1 | 1<0 | 1<1 | 1<2", Limits::default()),
+        &[
+            (0, "join 0 3", ""),
+            (0, "begin", "run 0.0#0 on 0"),
+            (1, "sealed 0.0#0", "run 1.0#0 on 0"),
+            (2, "sealed 1.0#0", "run 2.0#0 on 0"),
+            (3, "gone 1.0", "run 1.0#1 on 0"),
+            (4, "gone 0.0", "run 0.0#1 on 0"),
+            (
+                5,
+                "sealed 2.0#0",
+                "cancel 0.0#1 on 0, cancel 1.0#1 on 0, run 3.0#0 on 0",
+            ),
+        ],
+    );
+}
+
+#[test]
 fn a_report_of_output_that_was_made_again_meanwhile_is_not_heard() {
     check(
         scheduler("1 | 2<0", Limits::default()),
