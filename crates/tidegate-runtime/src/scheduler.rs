@@ -32,7 +32,7 @@ pub use messages::{
 };
 use policy::{Assign, Ready, ReadyTask};
 pub use policy::{Policy, UnknownPolicy};
-use state::{Attempt, AttemptState, Graph, Phase};
+use state::{Attempt, AttemptState, Changes, Graph, Phase};
 use workers::Workers;
 
 /// Runs one job, a graph of stages.
@@ -121,8 +121,8 @@ impl Scheduler {
         Ok(self)
     }
 
-    /// Names a stage that may give another output when it is run again (durability, I7). If that is
-    /// lost after something computed from it was sealed, the job fails: a mixture would be wrong.
+    /// Names a stage that may give another output when it is run again. If some of it must be made
+    /// again after something computed from it was sealed, the job fails: a mixture would be wrong.
     pub fn with_varying(mut self, stage: usize) -> Result<Self, Invalid> {
         let found = self.graph.stages.get_mut(stage);
         found.ok_or(Invalid::Stage { stage })?.varies = true;
@@ -290,9 +290,6 @@ impl Scheduler {
         if too_often {
             return self.fail(Some(id), Why::OutputLost);
         }
-        if stage.varies && !self.void_downstream(id.stage) {
-            return self.fail(Some(id), Why::Varies);
-        }
         match was_complete {
             true => self.look_again(),
             false => self.queue(id),
@@ -381,7 +378,19 @@ impl Scheduler {
 
     /// Opens and closes stages after one became complete, or is no more.
     fn look_again(&mut self) {
-        let (opened, closed) = self.graph.look_again();
+        let Changes {
+            wanted,
+            opened,
+            closed,
+        } = self.graph.look_again();
+        for stage in wanted {
+            // Only after a loss there is something computed from it already.
+            if self.graph.stages[stage].varies && !self.void_downstream(stage) {
+                let missing = self.graph.tasks_of(stage);
+                let missing = missing.into_iter().find(|id| self.sealed(*id).is_none());
+                return self.fail(missing, Why::Varies);
+            }
+        }
         for stage in closed {
             let needed = self.graph.stages[stage].needed;
             for id in self.graph.tasks_of(stage) {

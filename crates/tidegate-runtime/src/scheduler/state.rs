@@ -15,6 +15,17 @@ pub(super) struct Graph {
     pub(super) stages: Vec<Stage>,
 }
 
+/// Stages by what has become of them.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// Needed.
+    pub(super) wanted: Vec<usize>,
+    /// Open.
+    pub(super) opened: Vec<usize>,
+    /// No longer open, or no longer needed.
+    pub(super) closed: Vec<usize>,
+}
+
 #[derive(Debug)]
 pub(super) struct Stage {
     pub(super) inputs: Vec<usize>,
@@ -219,28 +230,32 @@ impl Graph {
         results.all(Stage::complete)
     }
 
-    /// Looks again which stages are needed and open; returns those that are open now and were not,
-    /// and those that were and are no more.
-    pub(super) fn look_again(&mut self) -> (Vec<usize>, Vec<usize>) {
+    /// Looks again which stages are needed and open, and returns what is so now and was not.
+    pub(super) fn look_again(&mut self) -> Changes {
+        let before: Vec<_> = self.stages.iter().map(|s| (s.needed, s.open)).collect();
         for number in (0..self.stages.len()).rev() {
             let stage = &self.stages[number];
-            let wanted = stage.consumers.is_empty()
-                || stage.consumers.iter().any(|c| self.stages[*c].needed);
+            let mut readers = stage.consumers.iter().map(|c| &self.stages[*c]);
+            let wanted = stage.consumers.is_empty() || readers.any(|reader| reader.needed);
             self.stages[number].needed = wanted && !stage.complete();
         }
-        let (mut opened, mut closed) = (Vec::new(), Vec::new());
-        for number in 0..self.stages.len() {
+        let mut changes = Changes::default();
+        for (number, (was_needed, was_open)) in before.into_iter().enumerate() {
             let stage = &self.stages[number];
-            let fed = stage.inputs.iter().all(|i| self.stages[*i].complete());
-            let open = stage.needed && fed;
-            match (stage.open, open) {
-                (false, true) => opened.push(number),
-                (true, false) => closed.push(number),
-                _ => {}
-            }
+            let mut inputs = stage.inputs.iter().map(|i| &self.stages[*i]);
+            let (needed, open) = (stage.needed, stage.needed && inputs.all(Stage::complete));
             self.stages[number].open = open;
+            if needed && !was_needed {
+                changes.wanted.push(number);
+            }
+            if open && !was_open {
+                changes.opened.push(number);
+            }
+            if was_open && !open || was_needed && !needed {
+                changes.closed.push(number);
+            }
         }
-        (opened, closed)
+        changes
     }
 
     /// Everything that is computed from a stage, in order.

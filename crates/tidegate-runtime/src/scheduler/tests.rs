@@ -335,6 +335,26 @@ fn what_nothing_waits_for_any_more_is_cancelled() {
 }
 
 #[test]
+fn what_nothing_waits_for_is_cancelled_even_while_its_own_input_is_made_again() {
+    check(
+        scheduler("1 | 1<0 | 1<1 | 1<2", Limits::default()),
+        &[
+            (0, "join 0 3", ""),
+            (0, "begin", "run 0.0#0 on 0"),
+            (1, "sealed 0.0#0", "run 1.0#0 on 0"),
+            (2, "sealed 1.0#0", "run 2.0#0 on 0"),
+            (3, "gone 1.0", "run 1.0#1 on 0"),
+            (4, "gone 0.0", "run 0.0#1 on 0"),
+            (
+                5,
+                "sealed 2.0#0",
+                "cancel 0.0#1 on 0, cancel 1.0#1 on 0, run 3.0#0 on 0",
+            ),
+        ],
+    );
+}
+
+#[test]
 fn a_report_of_output_that_was_made_again_meanwhile_is_not_heard() {
     check(
         scheduler("1 | 2<0", Limits::default()),
@@ -406,11 +426,15 @@ fn what_varies_is_not_mixed() {
         (6, "sealed 1.0#1", "run 2.0#0 on 0"),
     ];
     check(varying(), &[begin.as_slice(), &unread].concat());
-    let used = [
+    // While nothing needs it, it may be lost; then all that was computed from it is gone too.
+    let unneeded = [
         (2, "sealed 1.0#0", "run 2.0#0 on 0"),
-        (3, "gone 0.0", "cancel 2.0#0 on 0, fail 0.0: Varies"),
+        (3, "gone 0.0", ""),
+        (4, "gone 1.0", "cancel 2.0#0 on 0, run 0.0#1 on 0"),
+        (5, "sealed 2.0#0", ""),
+        (6, "sealed 0.0#1", "run 1.0#1 on 0"),
     ];
-    check(varying(), &[begin.as_slice(), &used].concat());
+    check(varying(), &[begin.as_slice(), &unneeded].concat());
     // Nor does what an attempt says that was given up on before.
     let gone = [
         (2, "lost 0", "wake at 102"),
@@ -419,6 +443,21 @@ fn what_varies_is_not_mixed() {
         (5, "join 1 1", "run 0.0#1 on 1"),
     ];
     check(varying(), &[begin.as_slice(), &gone].concat());
+    // One of two readers is done: the other would read something else.
+    let scheduler = scheduler("1 | 2<0", Limits::default());
+    let used = [
+        (0, "join 0 1", ""),
+        (0, "begin", "run 0.0#0 on 0"),
+        (1, "sealed 0.0#0", "run 1.0#0 on 0"),
+        (2, "sealed 1.0#0", "run 1.1#0 on 0"),
+        (3, "gone 0.0", "cancel 1.1#0 on 0, fail 0.0: Varies"),
+    ];
+    check(scheduler.with_varying(0).unwrap(), &used);
+    // The same, when an earlier run had come so far.
+    let resumed = Scheduler::new(stages("1 | 2<0"), Limits::default(), Policy::Fifo).unwrap();
+    let (task, attempt) = attempt("1.0#0");
+    let resumed = resumed.with_varying(0).unwrap().with_sealed(task, attempt);
+    check(resumed.unwrap(), &[(0, "begin", "fail 0.0: Varies")]);
 }
 
 #[test]

@@ -117,7 +117,10 @@ impl Model {
         );
         match self.end.is_some() {
             true => Ok(()),
-            false => self.check_rest(now),
+            false => {
+                self.check_varying()?;
+                self.check_rest(now)
+            }
         }
     }
 
@@ -213,7 +216,7 @@ impl Model {
                 (Some(attempt), None) => {
                     ensure!(lost, "the seal of {id} was forgotten");
                     self.dead.insert((id, attempt));
-                    self.lose(id, failed)?;
+                    self.tasks.entry(id).or_default().losses += 1;
                 }
                 (Some(before), Some(after)) => {
                     ensure!(before == after, "{id} is sealed twice");
@@ -226,23 +229,29 @@ impl Model {
         Ok(())
     }
 
-    fn lose(&mut self, id: TaskId, failed: bool) -> Result<(), String> {
-        self.tasks.entry(id).or_default().losses += 1;
-        if failed || !self.varying.contains(&id.stage) {
-            return Ok(());
-        }
-        let mut downstream = BTreeSet::from([id.stage]);
-        for (number, stage) in self.stages.iter().enumerate() {
-            if stage.inputs.iter().any(|input| downstream.contains(input)) {
-                downstream.insert(number);
+    /// What varies and must be made again has nothing computed from it: what was is gone, and what
+    /// is being computed does not count.
+    fn check_varying(&mut self) -> Result<(), String> {
+        for stage in self.varying.clone() {
+            if !self.begun || !self.needed(stage) {
+                continue;
             }
-        }
-        downstream.remove(&id.stage);
-        for other in self.tasks.keys().copied().collect::<Vec<_>>() {
-            if downstream.contains(&other.stage) {
-                let sealed = self.tasks[&other].sealed;
-                ensure!(sealed.is_none(), "{other} is of what {id} no longer is");
-                self.kill_all_but(other, None);
+            let mut downstream = BTreeSet::from([stage]);
+            for (number, other) in self.stages.iter().enumerate() {
+                if other.inputs.iter().any(|input| downstream.contains(input)) {
+                    downstream.insert(number);
+                }
+            }
+            downstream.remove(&stage);
+            for other in self.tasks.keys().copied().collect::<Vec<_>>() {
+                if downstream.contains(&other.stage) {
+                    let sealed = self.tasks[&other].sealed;
+                    ensure!(
+                        sealed.is_none(),
+                        "{other} is of what stage {stage} no longer is"
+                    );
+                    self.kill_all_but(other, None);
+                }
             }
         }
         Ok(())
@@ -371,7 +380,11 @@ impl Model {
                 };
                 lost == task && named.losses > self.limits.losses_max
             }
-            (Why::Varies, Some(_)) => task.is_some_and(|id| self.varying.contains(&id.stage)),
+            (Why::Varies, Some(named)) => {
+                let stage = task.map_or(0, |id| id.stage);
+                let above = self.sealed().any(|(id, _)| id.stage > stage);
+                named.sealed.is_none() && above && self.varying.contains(&stage)
+            }
             (Why::NoWorkers, None) => {
                 let wait = self.limits.workers_wait;
                 self.bare_since.is_some_and(|since| since + wait <= now)
