@@ -275,11 +275,7 @@ impl FilesTable {
     /// Whether all rows are read in one partition, whatever of the files is left out.
     pub fn is_one_partition(&self, state: &dyn Session) -> datafusion::error::Result<bool> {
         let all: Vec<usize> = (0..self.files.len()).collect();
-        Ok(self
-            .dealt(state, &all, |config| Ok(config))?
-            .file_groups
-            .len()
-            <= 1)
+        Ok(self.dealt(state, &all, Ok)?.file_groups.len() <= 1)
     }
 
     /// A scan of some files, dealt into partitions, with what `with` says of it.

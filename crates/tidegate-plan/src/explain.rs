@@ -10,15 +10,16 @@
 
 mod page;
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use datafusion::physical_plan::metrics::MetricsSet;
+use datafusion::physical_plan::metrics::{MetricValue, MetricsSet};
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 use serde_json::{Value, json};
 
-use crate::graph::{Estimate, Repeats, Stage, StageGraph, Step};
+use crate::graph::{Estimate, Repeats, Stage, StageGraph, Step, Word};
 use crate::{Error, Result};
 
 /// How EXPLAIN is written.
@@ -236,6 +237,9 @@ fn time_text(nanoseconds: u64) -> String {
     }
 }
 
+/// A partition with so many times its share of the rows is worth a word.
+const SKEWED: f64 = 1.5;
+
 /// What one step did.
 #[derive(Debug, Clone, Copy, Default)]
 struct Did {
@@ -243,6 +247,8 @@ struct Did {
     nanoseconds: u64,
     bytes: u64,
     spilled: u64,
+    /// The rows of the largest partition, of a shuffle to several.
+    largest: Option<u64>,
 }
 
 /// What the operators of a query did, walked parents first.
@@ -269,7 +275,7 @@ impl Ran {
                 continue;
             };
             if number == 0 {
-                (all.rows, all.bytes) = (did.rows, did.bytes);
+                (all.rows, all.bytes, all.largest) = (did.rows, did.bytes, did.largest);
             }
             all.nanoseconds += did.nanoseconds;
             all.spilled += did.spilled;
@@ -298,6 +304,14 @@ impl Ran {
         }
         if did.spilled > 0 {
             facts.push(format!("spilled {}", bytes_text(did.spilled)));
+        }
+        let partitions = step.output.partitions().unwrap_or(1) as f64;
+        if let (Some(largest), Some(rows)) = (did.largest, did.rows)
+            && largest as f64 * partitions >= rows as f64 * SKEWED
+            && step.word == Word::Shuffle
+        {
+            let share = 100 * largest / rows.max(1);
+            facts.push(format!("{share} % in one partition"));
         }
         facts.join(", ")
     }
@@ -331,7 +345,21 @@ fn did(metrics: &MetricsSet) -> Did {
             .max(sum("join_time") + sum("build_time")),
         bytes,
         spilled: metrics.spilled_bytes().unwrap_or(0) as u64,
+        largest: largest(metrics),
     }
+}
+
+/// The rows of the partition that gave most.
+fn largest(metrics: &MetricsSet) -> Option<u64> {
+    let mut rows = BTreeMap::new();
+    for metric in metrics.iter() {
+        if let (Some(partition), MetricValue::OutputRows(count)) =
+            (metric.partition(), metric.value())
+        {
+            *rows.entry(partition).or_insert(0) += count.value() as u64;
+        }
+    }
+    rows.into_values().max()
 }
 
 fn to_json(graph: &StageGraph, analyze: bool) -> String {
@@ -368,6 +396,7 @@ fn step_json(step: &Step, ran: Option<&Ran>) -> Value {
             "measured".into(),
             json!({
                 "rows": did.rows, "nanoseconds": did.nanoseconds, "bytes": did.bytes, "spilled_bytes": did.spilled,
+                "rows_of_largest_partition": did.largest,
             }),
         );
     }

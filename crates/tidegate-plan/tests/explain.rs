@@ -248,3 +248,23 @@ async fn sums_that_share_an_argument_are_one_sum() {
     assert!(rows.contains("| 210 | 230 "), "{rows}");
     assert!(rows.contains("sum(trips.fare + Int64(2))"), "{rows}");
 }
+
+#[tokio::test]
+async fn a_heavy_key_is_shown() {
+    let inputs = inputs(2);
+    let sql = "select k, count(*) from (select fare, case when fare < 18 then 0 else fare end as k from trips) \
+               join old using (fare) group by k, fare";
+    let even = graph(&inputs, sql).await;
+    collect(Arc::clone(&even.result().plan), inputs.state.task_ctx())
+        .await
+        .unwrap();
+    let text = explain_analyze(&even, false, ExplainFormat::Text);
+    assert!(!text.contains("% in one partition"), "{text}");
+    let sql = "select row_number() over (partition by case when fare < 18 then 0 else fare end) from trips";
+    let skewed = graph(&inputs, sql).await;
+    collect(Arc::clone(&skewed.result().plan), inputs.state.task_ctx())
+        .await
+        .unwrap();
+    let text = explain_analyze(&skewed, false, ExplainFormat::Text);
+    assert!(text.contains("% in one partition"), "{text}");
+}

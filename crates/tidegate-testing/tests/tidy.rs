@@ -261,7 +261,8 @@ fn everything_under_sql_is_run() {
         top.join(runner).exists(),
         "`{runner}` runs the files under sql/"
     );
-    let tpch = std::fs::read_to_string(top.join("crates/tidegate-plan/tests/tpch.rs")).unwrap();
+    let tpch =
+        std::fs::read_to_string(top.join("crates/tidegate-plan/tests/tpch/data.rs")).unwrap();
     assert!(
         tpch.contains("sql/tpch"),
         "the queries of TPC-H are planned and encoded"

@@ -144,7 +144,7 @@ impl Default for Settings {
             queries_waiting_max: 1000,
             query_priority: 0,
             queue_timeout: Duration::from_secs(600),
-            scheduling: "fifo".into(),
+            scheduling: "critical_path".into(),
             task_attempts: 4,
             sample_cache: 32 << 20,
             sampling_budget: 5,

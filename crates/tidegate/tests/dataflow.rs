@@ -137,3 +137,48 @@ async fn a_task_that_always_fails_ends_the_query_with_its_error() {
     assert!(error.to_string().contains("the disk is gone"), "{error}");
     assert_eq!(tries.load(Ordering::SeqCst), 3);
 }
+
+#[tokio::test]
+async fn fifty_queries_at_once_end_within_the_memory() {
+    let mut settings = Settings::default()
+        .threads(2)
+        .memory_limit("128MiB")
+        .unwrap();
+    settings.set("queries_max", "3", Origin::Flag).unwrap();
+    let session = Session::builder().settings(settings).build().unwrap();
+    let sql =
+        "SELECT count(*) FROM (SELECT value % 100000, count(*) FROM range(200000) GROUP BY 1)";
+    let all = (0..50).map(|_| {
+        let session = session.clone();
+        tokio::spawn(async move { rows(&session, sql).await })
+    });
+    let all: Vec<_> = all.collect();
+    for one in all {
+        let rows = one.await.unwrap().unwrap();
+        assert!(rows.iter().any(|row| row.contains("100000")), "{rows:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_query_more_than_may_wait_is_an_error() {
+    let mut settings = Settings::default()
+        .threads(1)
+        .memory_limit("128MiB")
+        .unwrap();
+    settings.set("queries_max", "1", Origin::Flag).unwrap();
+    settings
+        .set("queries_waiting_max", "0", Origin::Flag)
+        .unwrap();
+    let session = Session::builder().settings(settings).build().unwrap();
+    let open = session
+        .sql("SELECT * FROM range(1000000)")
+        .await
+        .unwrap()
+        .stream()
+        .await
+        .unwrap();
+    let error = rows(&session, "SELECT 1").await.unwrap_err();
+    assert_eq!(error.code, "queue");
+    drop(open);
+    assert!(rows(&session, "SELECT 1").await.is_ok());
+}
