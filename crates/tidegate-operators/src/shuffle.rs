@@ -10,11 +10,14 @@
 //! to one hash. They stand inside this node and not among its inputs: in a plan every movement
 //! is one of these nodes, and one that is not was not asked for.
 
+mod compact;
+mod hash;
 mod one;
 mod read;
 mod sealed;
 mod to;
 
+pub use hash::partitions_of;
 pub use one::OnePartitionExec;
 pub use read::{Edges, EdgesOfTask, ShuffleReadExec};
 pub use sealed::{Sealed, SealedWriter, Unreadable};
