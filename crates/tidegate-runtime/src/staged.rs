@@ -8,7 +8,7 @@
 mod outputs;
 mod task;
 
-pub use task::Fault;
+pub use task::{Damage, Fault};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -55,6 +55,8 @@ pub struct StagedQuery {
     pub policy: Policy,
     /// Makes tasks fail.
     pub fault: Option<Fault>,
+    /// Damages what they have sealed.
+    pub damage: Option<Damage>,
 }
 
 /// A task could not be run.

@@ -21,7 +21,7 @@ use tidegate_operators::rejects::{Limits, RejectLog};
 use tidegate_operators::source::ScanAccess;
 use tidegate_plan::sql::{self, Parsed};
 use tidegate_plan::{PlanSettings, Registry, session_state};
-use tidegate_runtime::{CpuPool, Fault, budget};
+use tidegate_runtime::{CpuPool, Damage, Fault, budget};
 
 use crate::Value;
 use crate::commands;
@@ -86,6 +86,7 @@ pub(crate) struct Inner {
     clock: Clock,
     between_steps: Option<StepHook>,
     pub(crate) fault: Option<Fault>,
+    pub(crate) damage: Option<Damage>,
     seed: u64,
     user: String,
 }

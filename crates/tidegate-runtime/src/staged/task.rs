@@ -1,6 +1,7 @@
 //! One attempt of one task, from the bytes of its stage to its sealed output.
 
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,6 +20,9 @@ use crate::scheduler::{AttemptId, FailureClass, TaskId};
 
 /// Decides whether an attempt fails, when all but its seal is done.
 pub type Fault = Arc<dyn Fn(TaskId, AttemptId) -> Option<DataFusionError> + Send + Sync>;
+
+/// Is told of each file that a task has sealed, and may damage it.
+pub type Damage = Arc<dyn Fn(TaskId, &Path) + Send + Sync>;
 
 /// Runs an attempt to its end.
 pub(super) async fn attempt(
@@ -69,7 +73,11 @@ async fn run(
     if let Some(error) = query.fault.as_ref().and_then(|fault| fault(task, attempt)) {
         return Err(error);
     }
-    writer.seal()
+    let sealed = writer.seal()?;
+    if let Some(damage) = &query.damage {
+        damage(task, sealed.file().path());
+    }
+    Ok(sealed)
 }
 
 impl StagedQuery {
