@@ -462,6 +462,7 @@ impl Session {
             sort_spill_reservation_bytes: self.sort_reserve(&settings, threads),
             join_order: settings.join_order == "auto",
             execution: settings.execution,
+            batching: settings.batching,
             ..PlanSettings::at((self.inner.clock)())
         });
         let registry = self.inner.registry.read();
