@@ -65,6 +65,8 @@ pub(crate) struct RowGroup {
     pub(crate) start: u64,
     /// Compressed bytes.
     pub(crate) bytes: u64,
+    /// Rows.
+    pub(crate) rows: u64,
 }
 
 impl crate::cache::Remembered for FileFacts {
@@ -163,19 +165,48 @@ impl FileFacts {
     }
 }
 
-/// Cuts a file into byte ranges of whole row groups, each of at least `bytes` but the last.
-pub(crate) fn ranges(row_groups: &[RowGroup], file_bytes: u64, bytes: u64) -> Vec<Range<u64>> {
-    let mut cuts = vec![0];
-    let mut filled = 0;
+/// A byte range of whole row groups, and its weight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) range: Range<u64>,
+    pub(crate) weight: u64,
+}
+
+/// What row groups are weighed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Weight {
+    Bytes,
+    Rows,
+}
+
+/// Cuts a file into byte ranges of whole row groups, each of at least this weight but the last.
+pub(crate) fn pieces(
+    row_groups: &[RowGroup],
+    file_bytes: u64,
+    weight: Weight,
+    at_least: u64,
+) -> Vec<Piece> {
+    let mut found: Vec<Piece> = Vec::new();
+    let (mut start, mut filled) = (0, 0);
+    let piece = |start: u64, end: u64, filled: u64| Piece {
+        range: start..end,
+        weight: match weight {
+            Weight::Bytes => end - start,
+            Weight::Rows => filled,
+        },
+    };
     for group in row_groups {
-        if filled >= bytes && group.start > cuts[cuts.len() - 1] {
-            cuts.push(group.start);
-            filled = 0;
+        if filled >= at_least && group.start > start {
+            found.push(piece(start, group.start, filled));
+            (start, filled) = (group.start, 0);
         }
-        filled += group.bytes;
+        filled += match weight {
+            Weight::Bytes => group.bytes,
+            Weight::Rows => group.rows,
+        };
     }
-    cuts.push(file_bytes);
-    cuts.windows(2).map(|pair| pair[0]..pair[1]).collect()
+    found.push(piece(start, file_bytes, filled));
+    found
 }
 
 fn row_group(group: &RowGroupMetaData) -> RowGroup {
@@ -186,6 +217,7 @@ fn row_group(group: &RowGroupMetaData) -> RowGroup {
     RowGroup {
         start: u64::try_from(start).unwrap_or(0),
         bytes: u64::try_from(group.compressed_size()).unwrap_or(0),
+        rows: u64::try_from(group.num_rows()).unwrap_or(0),
     }
 }
 

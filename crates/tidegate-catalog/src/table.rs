@@ -1,7 +1,6 @@
 //! Files as one table: explicit path-sorted file groups, partition columns, statistics.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
@@ -22,11 +21,11 @@ use datafusion::physical_plan::empty::EmptyExec;
 
 use tidegate_operators::csv;
 use tidegate_operators::parquet::PinnedReaderFactory;
-use tidegate_operators::source::{self, NamesAdapterFactory, RecordSource, ScanAccess};
+use tidegate_operators::source::{self, Batching, NamesAdapterFactory, RecordSource, ScanAccess};
 
 use crate::error::{Error, Kind, Result};
 use crate::file::{DataFile, InputSnapshot};
-use crate::footer::{self, FileFacts};
+use crate::footer::{self, FileFacts, Piece, Weight};
 use crate::format::Format;
 use crate::groups::{self, Candidate, Dealing};
 use crate::prune;
@@ -67,8 +66,8 @@ pub(crate) enum Reading {
     },
 }
 
-/// Gives byte ranges of at least so many bytes.
-type Cutter<'a> = Box<dyn Fn(u64) -> Vec<Range<u64>> + 'a>;
+/// Gives pieces of at least this weight.
+type Cutter<'a> = Box<dyn Fn(u64) -> Vec<Piece> + 'a>;
 
 #[derive(Debug)]
 pub(crate) struct TableStatistics {
@@ -301,16 +300,30 @@ impl FilesTable {
                 source.repartitioned(target, min, None, &config)?
             }
         };
-        Ok(cut.unwrap_or(config))
+        let mut config = cut.unwrap_or(config);
+        if let Batching::Random(seed) = batching(state) {
+            let paths = chosen.iter().map(|at| &self.files[*at].meta.location);
+            let target = state.config().target_partitions();
+            config.file_groups =
+                groups::at_random(config.file_groups, paths.collect(), target, seed);
+        }
+        Ok(config)
     }
 
     fn groups(&self, state: &dyn Session, chosen: &[usize]) -> Vec<FileGroup> {
         let statistics = self.table_statistics();
-        let cutters: Vec<_> = chosen.iter().map(|at| self.cutter(*at)).collect();
+        let weight = match (&self.reading, batching(state)) {
+            (Reading::Parquet(_), Batching::EqualRows) => Weight::Rows,
+            // How many rows of text there are is not known before it is read.
+            _ => Weight::Bytes,
+        };
+        let cutter = |at: &usize| self.cutter(*at, weight);
+        let cutters: Vec<_> = chosen.iter().map(cutter).collect();
         let candidates = chosen.iter().zip(&cutters).map(|(at, cutter)| {
             let mut file = self.partitioned_file(*at);
             file.statistics = Some(Arc::clone(&statistics.files[*at]));
             Candidate {
+                weight: self.weight(*at, weight),
                 file,
                 cut: cutter.as_deref(),
             }
@@ -324,14 +337,24 @@ impl FilesTable {
     }
 
     /// Row groups are cut here; files of records are cut by their source.
-    fn cutter(&self, at: usize) -> Option<Cutter<'_>> {
+    fn cutter(&self, at: usize, weight: Weight) -> Option<Cutter<'_>> {
         let Reading::Parquet(facts) = &self.reading else {
             return None;
         };
         let (facts, size) = (facts[at].as_ref()?, self.files[at].meta.size);
-        Some(Box::new(move |bytes| {
-            footer::ranges(&facts.row_groups, size, bytes)
+        Some(Box::new(move |at_least| {
+            footer::pieces(&facts.row_groups, size, weight, at_least)
         }))
+    }
+
+    fn weight(&self, at: usize, weight: Weight) -> u64 {
+        match (&self.reading, weight) {
+            (Reading::Parquet(facts), Weight::Rows) => {
+                let groups = facts[at].iter().flat_map(|facts| &facts.row_groups);
+                groups.map(|group| group.rows).sum()
+            }
+            _ => self.files[at].meta.size,
+        }
     }
 
     /// How rows are decoded. `chunk_bytes` of text are read at a time, if it is said how many.
@@ -430,6 +453,11 @@ impl TableProvider for FilesTable {
         })?;
         Ok(DataSourceExec::from_data_source(config))
     }
+}
+
+fn batching(state: &dyn Session) -> Batching {
+    let said = state.config().get_extension::<Batching>();
+    said.map_or_else(Batching::default, |said| *said)
 }
 
 fn projected(

@@ -10,11 +10,14 @@
 //! to one hash. They stand inside this node and not among its inputs: in a plan every movement
 //! is one of these nodes, and one that is not was not asked for.
 
+mod compact;
+mod hash;
 mod one;
 mod read;
 mod sealed;
 mod to;
 
+pub use hash::partitions_of;
 pub use one::OnePartitionExec;
 pub use read::{Edges, EdgesOfTask, ShuffleReadExec};
 pub use sealed::{Sealed, SealedWriter, Unreadable};
@@ -67,7 +70,7 @@ impl ShuffleExec {
     /// The rows of `input`, divided as `to` says.
     pub fn try_new(input: Arc<dyn ExecutionPlan>, to: To, filters: Filters) -> Result<Self> {
         let stream = to.stream(&input, None)?;
-        let properties = Arc::new(to.properties(&input));
+        let properties = Arc::new(to.properties(&input, filters));
         Ok(Self {
             input,
             to,
@@ -96,7 +99,7 @@ impl ShuffleExec {
     /// The same with another input and division.
     pub fn with(&self, input: Arc<dyn ExecutionPlan>, to: To) -> Result<Self> {
         let stream = to.stream(&input, self.fetch)?;
-        let properties = Arc::new(to.properties(&input));
+        let properties = Arc::new(to.properties(&input, self.filters));
         Ok(Self {
             input,
             to,

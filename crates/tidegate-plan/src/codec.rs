@@ -73,9 +73,33 @@ pub fn encode(stage: &Stage) -> Result<Bytes> {
 /// The stage of some bytes: a fresh plan, which shares no run state with any other. It reads nothing until
 /// [`attach`] has been called where its scans need readers.
 pub fn decode(bytes: &[u8], registry: &Registry) -> Result<Stage> {
+    decode_with(bytes, registry, |_| {})
+}
+
+/// The same for one task. It draws random numbers of its own, the same ones in each try.
+pub fn decode_task(
+    bytes: &[u8],
+    registry: &Registry,
+    stage: usize,
+    partition: usize,
+) -> Result<Stage> {
+    decode_with(bytes, registry, |settings| {
+        // Odd constants, so that no two tasks of a query are given one seed.
+        let task = (stage as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            ^ (partition as u64 + 1).wrapping_mul(0xD1B5_4A32_D192_ED03);
+        settings.seed ^= task;
+    })
+}
+
+fn decode_with(
+    bytes: &[u8],
+    registry: &Registry,
+    adjust: impl FnOnce(&mut PlanSettings),
+) -> Result<Stage> {
     let (head, plan) = split(bytes)?;
-    let head: Head =
+    let mut head: Head =
         serde_json::from_slice(head).map_err(|error| Error::Undecodable(error.to_string()))?;
+    adjust(&mut head.settings);
     let settings = Arc::new(head.settings);
     let codec = NodeCodec {
         registry: Some(registry.clone()),

@@ -9,9 +9,9 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use crate::distribute::is_foreign;
 use crate::evidence::{self, Evidence, Question};
-use crate::graph::{Distribution, Stage, StageGraph};
+use crate::graph::{Distribution, EdgeForm, Stage, StageGraph};
 use crate::join_order::{self, Noted};
-use crate::{PlanSettings, Result, cut, repeats, steps};
+use crate::{PlanSettings, Result, cut, encode, repeats, steps};
 
 /// Everything a compilation may know: with equal inputs it gives equal graphs.
 #[derive(Debug, Clone)]
@@ -72,7 +72,11 @@ impl Optimized {
         };
         let (plan, noted) = join_order::forget(plan)?;
         let form = inputs.settings.execution.form();
-        let graph = cut::cut(plan, &noted, form, &inputs.settings)?;
+        let mut graph = cut::cut(Arc::clone(&plan), &noted, form, &inputs.settings)?;
+        // What cannot be written down, such as a recursion, runs at once.
+        if form == EdgeForm::Sealed && graph.stages().iter().any(|stage| encode(stage).is_err()) {
+            graph = cut::cut(plan, &noted, EdgeForm::Stream, &inputs.settings)?;
+        }
         Ok(match undivided {
             true => graph.undivided(),
             false => graph,

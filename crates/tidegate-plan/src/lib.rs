@@ -23,7 +23,7 @@ mod steps;
 mod times;
 mod write;
 
-pub use codec::{attach, decode, encode};
+pub use codec::{attach, decode, decode_task, encode};
 pub use compile::{Optimized, PlanInputs, compile};
 pub use cut::restricted;
 pub use distribute::{Movement, Shuffle};

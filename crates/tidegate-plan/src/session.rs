@@ -88,6 +88,7 @@ pub(crate) fn session_config(settings: &PlanSettings) -> SessionConfig {
         .with_target_partitions(settings.partitions.max(1))
         .with_batch_size(settings.batch_rows.max(1))
         .with_extension(Arc::new(settings.execution))
+        .with_extension(Arc::new(settings.batching))
 }
 
 /// The context that plans are decoded in: functions and configuration, no resources.

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use tidegate_operators::source::Batching;
+
 use crate::graph::EdgeForm;
 
 /// The settings of one query. Clock, seed, user and time zone are handed in here and never read in place.
@@ -33,6 +35,9 @@ pub struct PlanSettings {
     /// How the stages of a query are run.
     #[serde(default)]
     pub execution: Execution,
+    /// How files are dealt into the partitions of a scan.
+    #[serde(default)]
+    pub batching: Batching,
     /// Memory a merging sort keeps back for its last phase, in bytes.
     pub sort_spill_reservation_bytes: usize,
 }
@@ -99,6 +104,7 @@ impl PlanSettings {
             information_schema: true,
             join_order: true,
             execution: Execution::Auto,
+            batching: Batching::EqualBytes,
             sort_spill_reservation_bytes: 10 * 1024 * 1024,
         }
     }

@@ -8,7 +8,7 @@
 mod outputs;
 mod task;
 
-pub use task::Fault;
+pub use task::{Damage, Fault};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -55,6 +55,8 @@ pub struct StagedQuery {
     pub policy: Policy,
     /// Makes tasks fail.
     pub fault: Option<Fault>,
+    /// Damages what they have sealed.
+    pub damage: Option<Damage>,
 }
 
 /// A task could not be run.
@@ -112,7 +114,11 @@ impl StagedQuery {
             let context = self.context_of(&outputs, vec![StageId(last)]);
             return read.execute(0, context);
         }
-        let plan = self.plan_of(&encoded[last], 0)?;
+        let task = TaskId {
+            stage: last,
+            partition: 0,
+        };
+        let plan = self.plan_of(&encoded[last], task)?;
         let inputs = result.inputs.iter().map(|edge| edge.from);
         plan.execute(0, self.context_of(&outputs, inputs.collect()))
     }

@@ -5,10 +5,12 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use tidegate_catalog as catalog;
 use tidegate_checkpoint as checkpoint;
+use tidegate_operators::shuffle::Unreadable;
 use tidegate_operators::{csv, input, write};
 use tidegate_plan::arithmetic;
 use tidegate_plan::sql::{self, Code, Parsed};
 use tidegate_runtime::run::Panicked;
+use tidegate_runtime::staged::Failed;
 
 use crate::error::{Error, ErrorKind};
 use crate::redact::redacted;
@@ -193,6 +195,15 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
     if let Some(error) = error.downcast_ref::<write::Error>() {
         return Some(from_write(error));
     }
+    if let Some(error) = error.downcast_ref::<checkpoint::Error>() {
+        return Some(from_checkpoint(error));
+    }
+    if let Some(error) = error.downcast_ref::<Unreadable>() {
+        return Some(Error::new(ErrorKind::Io, "shuffle", error.to_string()));
+    }
+    if let Some(error) = error.downcast_ref::<Failed>() {
+        return Some(Error::new(ErrorKind::Io, "task", error.to_string()));
+    }
     let panicked = error.downcast_ref::<Panicked>()?;
     if panicked.to_string().contains("offset overflow") {
         return Some(from_sql(sql::too_much_text()));
@@ -224,6 +235,20 @@ fn from_csv(error: &csv::Error) -> Error {
     match &error.hint {
         Some(hint) => found.with_hint(hint.to_string()),
         None => found,
+    }
+}
+
+/// Of the files that the stages of a query write for each other.
+fn from_checkpoint(error: &checkpoint::Error) -> Error {
+    match error {
+        checkpoint::Error::TempLimit { .. } => {
+            Error::new(ErrorKind::Limit, "resources", error.to_string())
+                .with_hint("start with a larger `--temp-limit`, or SET execution = 'pipelined'")
+        }
+        error if error.is_storage_full() => {
+            Error::new(ErrorKind::Limit, "disk_full", error.to_string())
+        }
+        error => Error::new(ErrorKind::Io, "shuffle", error.to_string()),
     }
 }
 

@@ -118,5 +118,6 @@ fn staged(
         },
         policy: settings.scheduling.parse().unwrap_or(Policy::Fifo),
         fault: session.inner.fault.clone(),
+        damage: session.inner.damage.clone(),
     }
 }

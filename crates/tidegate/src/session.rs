@@ -21,7 +21,7 @@ use tidegate_operators::rejects::{Limits, RejectLog};
 use tidegate_operators::source::ScanAccess;
 use tidegate_plan::sql::{self, Parsed};
 use tidegate_plan::{PlanSettings, Registry, session_state};
-use tidegate_runtime::{CpuPool, Fault, Gate, budget};
+use tidegate_runtime::{CpuPool, Damage, Fault, Gate, budget};
 
 use crate::Value;
 use crate::commands;
@@ -88,6 +88,7 @@ pub(crate) struct Inner {
     pub(crate) fault: Option<Fault>,
     /// Where queries wait for their turn.
     pub(crate) gate: Arc<Gate>,
+    pub(crate) damage: Option<Damage>,
     seed: u64,
     user: String,
 }
@@ -463,6 +464,7 @@ impl Session {
             sort_spill_reservation_bytes: self.sort_reserve(&settings, threads),
             join_order: settings.join_order == "auto",
             execution: settings.execution,
+            batching: settings.batching,
             ..PlanSettings::at((self.inner.clock)())
         });
         let registry = self.inner.registry.read();

@@ -9,6 +9,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tidegate_operators::source::Batching;
 use tidegate_plan::Execution;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -85,6 +86,7 @@ pub struct Settings {
     pub(crate) threads: usize,
     pub(crate) partitions: usize,
     pub(crate) batch_rows: usize,
+    pub(crate) batching: Batching,
     pub(crate) temp_dir: Option<PathBuf>,
     pub(crate) temp_limit: Option<u64>,
     pub(crate) timeout: Option<Duration>,
@@ -129,6 +131,7 @@ impl Default for Settings {
             threads: 0,
             partitions: 0,
             batch_rows: 8192,
+            batching: Batching::EqualBytes,
             temp_dir: None,
             temp_limit: None,
             timeout: None,
@@ -318,16 +321,18 @@ static DEFINITIONS: &[SettingDef] = &[
         |s| parse::format_paths(&s.allow_path), |s, v| { s.allow_path = parse::paths(v); Ok(()) }),
     setting!("batch_rows", "a number of rows from 1 to 1000000", "Rows in a batch between operators.", false, true,
         |s| s.batch_rows.to_string(), |s, v| { s.batch_rows = parse::number(v, 1, 1_000_000)?; Ok(()) }),
+    setting!("batching", "equal_bytes, equal_rows or random(SEED)", "How files and row groups are dealt into the partitions of a scan: of equal bytes; of equal rows, where Parquet footers tell them; or an equal number of pieces at random.", false, true,
+        |s| s.batching.to_string(), |s, v| { s.batching = v.parse()?; Ok(()) }),
     setting!("color", "auto, always or never", "When to colour output.", false, true,
         |s| s.color.clone(), |s, v| { s.color = parse::word(v, &["auto", "always", "never"])?; Ok(()) }),
+    setting!("execution", "auto, pipelined or staged", "How the stages of a query run: pipelined, all at the same time; staged, one after the other, each written to temporary files before the next reads it, and a task that fails is tried again.", false, true,
+        |s| s.execution.to_string(), |s, v| { s.execution = parse::word(v, &["auto", "pipelined", "staged"])?.parse().unwrap_or_default(); Ok(()) }),
     setting!("footer_cache", "a size such as 128MiB", "Memory for Parquet footers that are kept between queries.", false, false,
         |s| format_bytes(s.footer_cache), |s, v| { s.footer_cache = parse_bytes(v)?; Ok(()) }),
     setting!("format", "auto or a format of --format", "The output format of the shell.", false, true,
         |s| s.format.clone(), |s, v| { s.format = parse::word(v, FORMATS)?; Ok(()) }),
     setting!("history_rows", "a number of entries", "Entries that the history of the shell keeps.", false, false,
         |s| s.history_rows.to_string(), |s, v| { s.history_rows = parse::number(v, 0, 1_000_000)?; Ok(()) }),
-    setting!("execution", "auto, pipelined or staged", "How the stages of a query run: pipelined, all at the same time; staged, one after the other, each written to temporary files before the next reads it, and a task that fails is tried again.", false, true,
-        |s| s.execution.to_string(), |s, v| { s.execution = parse::word(v, &["auto", "pipelined", "staged"])?.parse().unwrap_or_default(); Ok(()) }),
     setting!("join_order", "auto or off", "Whether joins are ordered by what is known of the tables; off keeps the order of the text.", false, true,
         |s| s.join_order.clone(), |s, v| { s.join_order = parse::word(v, &["auto", "off"])?; Ok(()) }),
     setting!("last_result_limit", "a size such as 64MiB, 0 for none", "Memory for the last result of the shell, the table `_`; a larger one is not kept.", false, true,

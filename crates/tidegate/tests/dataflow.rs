@@ -5,21 +5,28 @@
 #[path = "../../tidegate-plan/tests/tpch/data.rs"]
 mod data;
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use datafusion::error::DataFusionError;
-use tidegate::{Error, Origin, Session, Settings};
-use tidegate_runtime::Fault;
+use tidegate::{Error, Origin, Session, SessionBuilder, Settings};
+use tidegate_runtime::scheduler::TaskId;
+use tidegate_runtime::{Damage, Fault};
 
 use data::{TABLES, queries, write_tables};
 
 async fn session(dir: &Path, way: &[(&str, &str)], fault: Option<Fault>) -> Session {
-    let mut builder = Session::builder().seed(7);
-    if let Some(fault) = fault {
-        builder = builder.fault(fault);
-    }
+    let builder = Session::builder().seed(7);
+    let builder = match fault {
+        Some(fault) => builder.fault(fault),
+        None => builder,
+    };
+    session_of(builder, dir, way).await
+}
+
+async fn session_of(builder: SessionBuilder, dir: &Path, way: &[(&str, &str)]) -> Session {
     let threads = way.iter().find(|(name, _)| *name == "threads");
     let threads = threads.map_or(2, |(_, threads)| threads.parse().unwrap());
     let settings = Settings::default().threads(threads);
@@ -181,4 +188,97 @@ async fn one_query_more_than_may_wait_is_an_error() {
     assert_eq!(error.code, "queue");
     drop(open);
     assert!(rows(&session, "SELECT 1").await.is_ok());
+}
+
+/// What happens to a file after it was sealed.
+#[derive(Debug, Clone, Copy)]
+enum Harm {
+    /// A byte in the middle is another one.
+    Flipped,
+    /// It is cut short.
+    Cut,
+    /// It is not there.
+    Removed,
+}
+
+impl Harm {
+    fn to(self, path: &Path) {
+        match self {
+            Harm::Removed => std::fs::remove_file(path).unwrap(),
+            Harm::Flipped | Harm::Cut => {
+                let mut bytes = std::fs::read(path).unwrap();
+                let middle = bytes.len() / 2;
+                match self {
+                    Harm::Flipped => bytes[middle] ^= 1,
+                    _ => bytes.truncate(middle),
+                }
+                std::fs::write(path, bytes).unwrap();
+            }
+        }
+    }
+}
+
+/// Runs a query, all files of which are whole but the first one of `task`. Gives the answer, and how often each task
+/// was run.
+async fn harmed(
+    dir: &Path,
+    sql: &str,
+    task: Option<TaskId>,
+    harm: Harm,
+) -> (Result<Vec<String>, Error>, BTreeMap<TaskId, usize>) {
+    let runs = Arc::new(Mutex::new(BTreeMap::new()));
+    let counted = Arc::clone(&runs);
+    let damage: Damage = Arc::new(move |sealed, path| {
+        let mut runs = counted.lock().unwrap();
+        let times: &mut usize = runs.entry(sealed).or_default();
+        *times += 1;
+        if task == Some(sealed) && *times == 1 {
+            harm.to(path);
+        }
+    });
+    let staged = [("execution", "staged"), ("partitions", "3")];
+    let session = session_of(Session::builder().seed(7).damage(damage), dir, &staged).await;
+    let found = rows(&session, sql).await;
+    drop(session);
+    let runs = runs.lock().unwrap().clone();
+    (found, runs)
+}
+
+/// Each file is damaged once. What read it is told, the task that wrote it is run again, and with it those before it
+/// whose files were let go. Only what the last stage reads has nobody who could wait for it: that is an error.
+#[tokio::test]
+async fn a_file_that_is_damaged_between_stages_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    write_tables(dir.path());
+    let (mut mended, mut refused) = (0, 0);
+    for (number, sql) in queries()
+        .into_iter()
+        .filter(|(number, _)| [3, 11, 13].contains(number))
+    {
+        let (expected, tasks) = harmed(dir.path(), &sql, None, Harm::Removed).await;
+        let expected = expected.unwrap();
+        let harms = [Harm::Flipped, Harm::Cut, Harm::Removed];
+        for (at, (task, _)) in tasks.iter().enumerate() {
+            let harm = harms[at % 3];
+            let (found, runs) = harmed(dir.path(), &sql, Some(*task), harm).await;
+            let about = format!("q{number:02}, {task} {harm:?}");
+            match found {
+                Ok(found) => {
+                    assert_eq!(found, expected, "{about}");
+                    mended += usize::from(runs[task] > 1);
+                }
+                Err(error) => {
+                    let said = format!("what task {}.{} of the query", task.stage, task.partition);
+                    assert!(error.message.contains(&said), "{about}: {error}");
+                    let last = tasks.keys().map(|task| task.stage).max();
+                    assert_eq!(Some(task.stage), last, "{about}: {error}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(
+        mended > 20,
+        "only {mended} files were made again, {refused} were refused"
+    );
 }

@@ -23,6 +23,7 @@ use tidegate_checkpoint::Vfs;
 use tidegate_checkpoint::frames::{FrameFile, FrameReader, FrameWriter, Origin};
 use tidegate_checkpoint::temp::Reservation;
 
+use super::compact::{bytes_of, compacted, compacted_inside};
 use super::{ShuffleExec, To};
 
 /// What one task writes.
@@ -61,7 +62,8 @@ impl SealedWriter {
             to => Scatter::Apart(Box::new(BatchPartitioner::try_new(
                 to.partitioning(),
                 timer,
-                origin.task as usize,
+                // Where its first batch goes, of round robin: there may be more tasks than partitions.
+                origin.task as usize % partitions,
                 partitions,
             )?)),
         };
@@ -78,6 +80,8 @@ impl SealedWriter {
 
     /// Scatters the rows of a batch.
     pub fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        let batch = compacted_inside(&batch)?;
+        let (bytes, rows) = (bytes_of(&batch), batch.num_rows().max(1));
         let parts: Vec<(usize, RecordBatch)> = match &mut self.scatter {
             Scatter::All => vec![(0, batch)],
             Scatter::Apart(partitioner) => {
@@ -85,12 +89,13 @@ impl SealedWriter {
             }
         };
         for (partition, part) in parts {
-            let bytes = part.get_array_memory_size();
+            // Parts stand in one memory, of which each holds its share.
+            let share = (bytes as u128 * part.num_rows() as u128 / rows as u128) as usize;
             self.waiting[partition].push_batch(part)?;
             while let Some(full) = self.waiting[partition].next_completed_batch() {
                 self.append(partition, &full)?;
             }
-            if self.memory.try_grow(bytes).is_err() {
+            if self.memory.try_grow(share).is_err() {
                 self.flush()?;
             }
         }
@@ -110,13 +115,14 @@ impl SealedWriter {
     }
 
     fn append(&mut self, partition: usize, batch: &RecordBatch) -> Result<()> {
+        let freed = bytes_of(batch).min(self.memory.size());
+        let batch = compacted(batch)?;
         let mut bytes = Vec::new();
         let mut writer = StreamWriter::try_new(&mut bytes, &self.schema)?;
-        writer.write(batch)?;
+        writer.write(&batch)?;
         writer.finish()?;
         drop(writer);
         self.disk.grow(bytes.len() as u64).map_err(external)?;
-        let freed = batch.get_array_memory_size().min(self.memory.size());
         self.memory.shrink(freed);
         let (partition, rows) = (partition as u32, batch.num_rows() as u32);
         self.frames

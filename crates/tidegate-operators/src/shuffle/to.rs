@@ -6,7 +6,9 @@ use std::sync::Arc;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::physical_expr::projection::update_expr;
-use datafusion::physical_expr::{LexOrdering, Partitioning, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_expr::{
+    EquivalenceProperties, LexOrdering, Partitioning, PhysicalExpr, PhysicalSortExpr,
+};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::execution_plan::{EvaluationType, SchedulingType};
 use datafusion::physical_plan::projection::ProjectionExpr;
@@ -14,7 +16,7 @@ use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, PlanProperties};
 
-use super::partitions;
+use super::{Filters, partitions};
 
 /// How rows are divided.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,7 +71,27 @@ impl To {
         })
     }
 
-    pub(super) fn properties(&self, input: &Arc<dyn ExecutionPlan>) -> PlanProperties {
+    pub(super) fn properties(
+        &self,
+        input: &Arc<dyn ExecutionPlan>,
+        filters: Filters,
+    ) -> PlanProperties {
+        let equivalences = match (filters, self) {
+            (Filters::Pass, _) => self.equivalences(input),
+            // What reads it in another task knows no more than this.
+            (Filters::Stop, To::Single { order: Some(order) }) => {
+                EquivalenceProperties::new_with_orderings(input.schema(), [order.clone()])
+            }
+            (Filters::Stop, _) => EquivalenceProperties::new(input.schema()),
+        };
+        let (behavior, boundedness) = (input.pipeline_behavior(), input.boundedness());
+        PlanProperties::new(equivalences, self.partitioning(), behavior, boundedness)
+            .with_scheduling_type(SchedulingType::Cooperative)
+            .with_evaluation_type(EvaluationType::Eager)
+    }
+
+    /// What is known of the rows of `input` and holds for the rows that come out.
+    fn equivalences(&self, input: &Arc<dyn ExecutionPlan>) -> EquivalenceProperties {
         let mut equivalences = input.equivalence_properties().clone();
         if !self.keeps_order(input) {
             equivalences.clear_orderings();
@@ -77,10 +99,7 @@ impl To {
         if partitions(input) > 1 {
             equivalences.clear_per_partition_constants();
         }
-        let (behavior, boundedness) = (input.pipeline_behavior(), input.boundedness());
-        PlanProperties::new(equivalences, self.partitioning(), behavior, boundedness)
-            .with_scheduling_type(SchedulingType::Cooperative)
-            .with_evaluation_type(EvaluationType::Eager)
+        equivalences
     }
 
     pub(super) fn partitioning(&self) -> Partitioning {

@@ -8,6 +8,7 @@
 mod access;
 mod adapt;
 mod attach;
+mod batching;
 mod csv_text;
 mod deal;
 pub(crate) mod flow;
@@ -26,6 +27,7 @@ pub use access::{ScanAccess, ScanLimits};
 pub(crate) use adapt::{Adapter, first_line};
 pub use adapt::{cast_column, widens};
 pub use attach::{attach, record_scan};
+pub use batching::Batching;
 pub use csv_text::survey;
 pub use infer::{InferOptions, infer};
 pub use names::{NamesAdapterFactory, places};

@@ -151,6 +151,10 @@ fn combined(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPla
     let first = last.input().downcast_ref::<AggregateExec>();
     let first = first.filter(|first| *first.mode() == AggregateMode::Partial);
     let shuffle = first.and_then(|first| first.input().downcast_ref::<ShuffleExec>());
+    // The first rows of all, and rows in an order, are those only above the shuffle.
+    let shuffle = shuffle.filter(|shuffle| {
+        shuffle.fetch().is_none() && !matches!(shuffle.to(), To::Single { order: Some(_) })
+    });
     if *last.mode() == AggregateMode::FinalPartitioned && is_one_partition(last.input()) {
         return whole(last).map(Some);
     }

@@ -1,6 +1,7 @@
 //! One attempt of one task, from the bytes of its stage to its sealed output.
 
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,9 +9,10 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::{FutureExt, StreamExt};
+use tidegate_checkpoint as checkpoint;
 use tidegate_checkpoint::frames::Origin;
 use tidegate_operators::shuffle::{EdgesOfTask, Sealed, SealedWriter, ShuffleExec, Unreadable};
-use tidegate_plan::{StageId, attach, decode, restricted};
+use tidegate_plan::{StageId, attach, decode_task, restricted};
 
 use super::outputs::{EdgesOfStage, Outputs};
 use super::{StagedQuery, external};
@@ -19,6 +21,9 @@ use crate::scheduler::{AttemptId, FailureClass, TaskId};
 
 /// Decides whether an attempt fails, when all but its seal is done.
 pub type Fault = Arc<dyn Fn(TaskId, AttemptId) -> Option<DataFusionError> + Send + Sync>;
+
+/// Is told of each file that a task has sealed, and may damage it.
+pub type Damage = Arc<dyn Fn(TaskId, &Path) + Send + Sync>;
 
 /// Runs an attempt to its end.
 pub(super) async fn attempt(
@@ -43,7 +48,7 @@ async fn run(
     attempt: AttemptId,
     outputs: &Arc<Outputs>,
 ) -> Result<Sealed> {
-    let plan = query.plan_of(stage, task.partition)?;
+    let plan = query.plan_of(stage, task)?;
     let Some(shuffle) = plan.downcast_ref::<ShuffleExec>() else {
         return Err(DataFusionError::Internal(
             "a stage that is sealed ends with a shuffle".into(),
@@ -69,20 +74,21 @@ async fn run(
     if let Some(error) = query.fault.as_ref().and_then(|fault| fault(task, attempt)) {
         return Err(error);
     }
-    writer.seal()
+    let sealed = writer.seal()?;
+    if let Some(damage) = &query.damage {
+        damage(task, sealed.file().path());
+    }
+    Ok(sealed)
 }
 
 impl StagedQuery {
     /// A fresh plan of one task.
-    pub(super) fn plan_of(
-        &self,
-        stage: &Bytes,
-        partition: usize,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let stage = decode(stage, &self.registry).map_err(external)?;
+    pub(super) fn plan_of(&self, stage: &Bytes, task: TaskId) -> Result<Arc<dyn ExecutionPlan>> {
+        let stage = decode_task(stage, &self.registry, task.stage, task.partition);
+        let stage = stage.map_err(external)?;
         let runtime = self.state.runtime_env();
         let stage = attach(stage, &self.access, runtime).map_err(external)?;
-        restricted(&stage.plan, partition)
+        restricted(&stage.plan, task.partition)
     }
 
     /// The context of a task that reads these stages. A scan of it reads its own files only.
@@ -118,7 +124,12 @@ pub(super) fn class_of(error: &DataFusionError) -> FailureClass {
                     partition: unreadable.task as usize,
                 },
             },
-            None => FailureClass::Fatal,
+            None => match source.downcast_ref::<checkpoint::Error>() {
+                Some(error @ checkpoint::Error::Io { .. }) if !error.is_storage_full() => {
+                    FailureClass::Retryable
+                }
+                _ => FailureClass::Fatal,
+            },
         },
         _ => FailureClass::Fatal,
     }

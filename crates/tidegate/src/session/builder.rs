@@ -17,7 +17,7 @@ use tidegate_operators::parquet::FooterCache;
 use tidegate_operators::rejects::{Limits, RejectLog};
 use tidegate_operators::source::ScanAccess;
 use tidegate_plan::Registry;
-use tidegate_runtime::{Fault, Gate, budget};
+use tidegate_runtime::{Damage, Fault, Gate, budget};
 
 use super::{Inner, Session};
 use crate::convert;
@@ -50,6 +50,7 @@ pub struct SessionBuilder {
     clock: Clock,
     between_steps: Option<StepHook>,
     fault: Option<Fault>,
+    damage: Option<Damage>,
     seed: u64,
     user: String,
     working_dir: Option<PathBuf>,
@@ -67,6 +68,7 @@ impl Default for SessionBuilder {
             clock: Arc::new(Utc::now),
             between_steps: None,
             fault: None,
+            damage: None,
             seed: 0,
             user: std::env::var("USER").unwrap_or_else(|_| "tidegate".into()),
             working_dir: None,
@@ -116,6 +118,15 @@ impl SessionBuilder {
     pub fn fault(self, fault: Fault) -> Self {
         Self {
             fault: Some(fault),
+            ..self
+        }
+    }
+
+    /// Is told of the files that tasks have sealed, for tests of what happens when they are damaged.
+    #[doc(hidden)]
+    pub fn damage(self, damage: Damage) -> Self {
+        Self {
+            damage: Some(damage),
             ..self
         }
     }
@@ -218,6 +229,7 @@ impl SessionBuilder {
                 between_steps: self.between_steps,
                 fault: self.fault,
                 gate: Arc::new(gate),
+                damage: self.damage,
                 seed: self.seed,
                 user: self.user,
             }),
