@@ -58,9 +58,8 @@ fn inputs(partitions: usize, memory: usize) -> PlanInputs {
 }
 
 async fn graph(inputs: &PlanInputs, sql: &str) -> StageGraph {
-    compile(inputs.state.create_logical_plan(sql).await.unwrap(), inputs)
-        .await
-        .unwrap()
+    let plan = inputs.state.create_logical_plan(sql).await.unwrap();
+    compile(plan, inputs).await.unwrap().joined().unwrap()
 }
 
 async fn run(inputs: &PlanInputs, graph: &StageGraph) -> Result<String, DataFusionError> {
