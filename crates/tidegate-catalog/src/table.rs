@@ -271,10 +271,14 @@ impl FilesTable {
         }
     }
 
-    /// Whether all rows are read in one partition, whatever of the files is left out.
+    /// Whether it is known, before the files are dealt for a scan, that all rows are read in one partition. Of several
+    /// files it is not known: to deal thousands twice costs more than a shuffle that is taken out again.
     pub fn is_one_partition(&self, state: &dyn Session) -> datafusion::error::Result<bool> {
-        let all: Vec<usize> = (0..self.files.len()).collect();
-        Ok(self.dealt(state, &all, Ok)?.file_groups.len() <= 1)
+        match (self.files.len(), state.config().target_partitions()) {
+            (0, _) | (_, 1) => Ok(true),
+            (1, _) => Ok(self.dealt(state, &[0], Ok)?.file_groups.len() <= 1),
+            _ => Ok(false),
+        }
     }
 
     /// A scan of some files, dealt into partitions, with what `with` says of it.

@@ -36,9 +36,12 @@ pub use time_casts::TimeCasts;
 
 use std::sync::Arc;
 
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::error::Result;
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::physical_plan::ExecutionPlan;
 
 use crate::arithmetic::{CheckedArithmetic, DecimalTypes};
 use crate::distribute::{CombineBeforeShuffle, JoinModes, NothingElseMoves, UnneededShuffles};
@@ -108,6 +111,20 @@ pub fn physical() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     }
     rules.insert(0, Arc::new(SourceColumns));
     rules
+}
+
+/// A plan in which `change` has been asked of every operator, inputs first: what it gives stands in the operator's place.
+pub(crate) fn changed(
+    plan: Arc<dyn ExecutionPlan>,
+    change: impl Fn(&Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    plan.transform_up(|node| {
+        Ok(match change(&node)? {
+            Some(other) => Transformed::yes(other),
+            None => Transformed::no(node),
+        })
+    })
+    .data()
 }
 
 #[cfg(test)]

@@ -29,11 +29,6 @@ impl OnePartitionExec {
             properties: Arc::new(one),
         }
     }
-
-    /// What it gives a partition of.
-    pub fn leaf(&self) -> &Arc<dyn ExecutionPlan> {
-        &self.leaf
-    }
 }
 
 impl DisplayAs for OnePartitionExec {

@@ -1,7 +1,7 @@
 //! How the rows of a plan are divided already, and how that is said above a projection, an alias or a join.
 
 use datafusion::common::Column;
-use datafusion::logical_expr::{Expr, Join, JoinType, LogicalPlan, Projection, SubqueryAlias};
+use datafusion::logical_expr::{Expr, Join, JoinType, Projection, SubqueryAlias};
 
 /// How rows are divided.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,12 +117,4 @@ pub(super) fn bare(expr: &Expr) -> Expr {
         Expr::Alias(alias) => bare(&alias.expr),
         other => other.clone(),
     }
-}
-
-/// Whether something may be kept in as many partitions as its input: everything but what must see all rows.
-pub(super) fn keeps_partitions(plan: &LogicalPlan) -> bool {
-    matches!(
-        plan,
-        LogicalPlan::Filter(_) | LogicalPlan::Unnest(_) | LogicalPlan::Extension(_)
-    )
 }

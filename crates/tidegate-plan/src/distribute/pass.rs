@@ -11,7 +11,7 @@ use datafusion::logical_expr::{
 };
 use tidegate_operators::shuffle::Filters;
 
-use super::known::{Known, bare, keeps_partitions};
+use super::known::{Known, bare};
 use super::node::{Movement, Shuffle};
 use crate::evidence;
 use crate::join_order::{self, Expected, is_shared};
@@ -356,8 +356,11 @@ fn has_subquery(expr: &Expr) -> bool {
 /// Whether a node can work on each partition alone.
 fn keeps_rows_apart(plan: &LogicalPlan) -> bool {
     match plan {
-        LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) => true,
-        plan if write::is_write(plan) => !write::needs_one_partition(plan),
-        plan => keeps_partitions(plan),
+        LogicalPlan::Projection(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::Unnest(_) => true,
+        LogicalPlan::Extension(_) => !write::needs_one_partition(plan),
+        _ => false,
     }
 }

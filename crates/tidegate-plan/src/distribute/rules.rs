@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::common::DataFusionError;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
@@ -22,6 +22,7 @@ use datafusion::physical_plan::{
 use tidegate_operators::shuffle::{ShuffleExec, To};
 
 use crate::join_order::is_estimated;
+use crate::rules::changed;
 
 /// Makes joins run as their inputs were divided: the side that was broadcast is built, and otherwise the smaller one.
 /// It comes after DataFusion's choice, which knows nothing of the shuffles.
@@ -38,13 +39,7 @@ impl PhysicalOptimizerRule for JoinModes {
         plan: Arc<dyn ExecutionPlan>,
         _: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
-            Ok(match chosen(&node)? {
-                Some(join) => Transformed::yes(join),
-                None => Transformed::no(node),
-            })
-        })
-        .data()
+        changed(plan, chosen)
     }
 
     fn schema_check(&self) -> bool {
@@ -127,13 +122,7 @@ impl PhysicalOptimizerRule for CombineBeforeShuffle {
         plan: Arc<dyn ExecutionPlan>,
         _: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
-            Ok(match combined(&node)? {
-                Some(aggregate) => Transformed::yes(aggregate),
-                None => Transformed::no(node),
-            })
-        })
-        .data()
+        changed(plan, combined)
     }
 
     fn schema_check(&self) -> bool {
@@ -202,19 +191,15 @@ impl PhysicalOptimizerRule for UnneededShuffles {
         plan: Arc<dyn ExecutionPlan>,
         _: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
+        changed(plan, |node| {
             let shuffle = node.downcast_ref::<ShuffleExec>();
             let unneeded = shuffle.filter(|shuffle| {
                 matches!(shuffle.to(), To::Single { .. })
                     && is_one_partition(shuffle.input())
                     && shuffle.fetch().is_none()
             });
-            Ok(match unneeded {
-                Some(shuffle) => Transformed::yes(Arc::clone(shuffle.input())),
-                None => Transformed::no(node),
-            })
+            Ok(unneeded.map(|shuffle| Arc::clone(shuffle.input())))
         })
-        .data()
     }
 
     fn schema_check(&self) -> bool {

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result;
 use datafusion::logical_expr::JoinType;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::joins::NestedLoopJoinExec;
 use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 use tidegate_operators::spill_scope::{SpillScope, SpillScopeExec};
+
+use super::changed;
 
 /// Puts each nested-loop join but inner ones under a scope that forbids spilling: out of memory it fails, where
 /// DataFusion would answer with wrong rows.
@@ -26,20 +27,20 @@ impl PhysicalOptimizerRule for NestedLoopGuard {
         plan: Arc<dyn ExecutionPlan>,
         _: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| match node.downcast_ref::<NestedLoopJoinExec>() {
-            Some(join) if spills_wrongly(join) => {
-                let scoped = |input: &Arc<dyn ExecutionPlan>| -> Arc<dyn ExecutionPlan> {
-                    Arc::new(SpillScopeExec::new(Arc::clone(input), SpillScope::Allowed))
-                };
-                let inputs = vec![scoped(join.left()), scoped(join.right())];
-                let join = replace_children_if_necessary(node, inputs)?;
-                Ok(Transformed::yes(
-                    Arc::new(SpillScopeExec::new(join, SpillScope::Forbidden)) as _,
-                ))
+        changed(plan, |node| {
+            match node.downcast_ref::<NestedLoopJoinExec>() {
+                Some(join) if spills_wrongly(join) => {
+                    let scoped = |input: &Arc<dyn ExecutionPlan>| -> Arc<dyn ExecutionPlan> {
+                        Arc::new(SpillScopeExec::new(Arc::clone(input), SpillScope::Allowed))
+                    };
+                    let inputs = vec![scoped(join.left()), scoped(join.right())];
+                    let join = replace_children_if_necessary(Arc::clone(node), inputs)?;
+                    let guarded = SpillScopeExec::new(join, SpillScope::Forbidden);
+                    Ok(Some(Arc::new(guarded) as _))
+                }
+                _ => Ok(None),
             }
-            _ => Ok(Transformed::no(node)),
         })
-        .data()
     }
 
     fn schema_check(&self) -> bool {

@@ -10,13 +10,15 @@ use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::internal_err;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties,
 };
+
+use super::changed;
 
 /// Puts a barrier over every operator with two columns of one name, before filters are pushed down.
 #[derive(Debug)]
@@ -36,13 +38,13 @@ impl PhysicalOptimizerRule for GuardSameNames {
         plan: Arc<dyn ExecutionPlan>,
         _: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
-            Ok(match has_same_names(&node) {
-                true => Transformed::yes(Arc::new(Barrier { input: node }) as _),
-                false => Transformed::no(node),
-            })
+        changed(plan, |node| {
+            let barrier = || -> Arc<dyn ExecutionPlan> {
+                let input = Arc::clone(node);
+                Arc::new(Barrier { input })
+            };
+            Ok(has_same_names(node).then(barrier))
         })
-        .data()
     }
 
     fn schema_check(&self) -> bool {
@@ -60,13 +62,10 @@ impl PhysicalOptimizerRule for UnguardSameNames {
         plan: Arc<dyn ExecutionPlan>,
         _: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
-            Ok(match node.downcast_ref::<Barrier>() {
-                Some(barrier) => Transformed::yes(Arc::clone(&barrier.input)),
-                None => Transformed::no(node),
-            })
+        changed(plan, |node| {
+            let barrier = node.downcast_ref::<Barrier>();
+            Ok(barrier.map(|barrier| Arc::clone(&barrier.input)))
         })
-        .data()
     }
 
     fn schema_check(&self) -> bool {

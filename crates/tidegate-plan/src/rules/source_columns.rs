@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result;
 use datafusion::functions::core::file_row_index::FileRowIndexFunc;
@@ -12,6 +11,8 @@ use datafusion::physical_expr_adapter::rewrite::expr_references_scalar_udf;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::ProjectionExec;
+
+use super::changed;
 
 /// Merges projections that use `input_file_name()` or `file_row_index()` with the scan below them, first of all:
 /// DataFusion does so after it has put a shuffle between the two when the scan has one partition, and then neither
@@ -29,21 +30,15 @@ impl PhysicalOptimizerRule for SourceColumns {
         plan: Arc<dyn ExecutionPlan>,
         _: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
+        changed(plan, |node| {
             let projection = node.downcast_ref::<ProjectionExec>();
-            let Some(projection) = projection.filter(|projection| is_of_source(projection)) else {
-                return Ok(Transformed::no(node));
-            };
-            let input = projection.input();
-            if input.downcast_ref::<DataSourceExec>().is_none() {
-                return Ok(Transformed::no(node));
-            }
-            match input.try_swapping_with_projection(projection)? {
-                Some(scan) => Ok(Transformed::yes(scan)),
-                None => Ok(Transformed::no(node)),
+            match projection.filter(|projection| is_of_source(projection)) {
+                Some(projection) if projection.input().is::<DataSourceExec>() => {
+                    projection.input().try_swapping_with_projection(projection)
+                }
+                _ => Ok(None),
             }
         })
-        .data()
     }
 
     fn schema_check(&self) -> bool {
