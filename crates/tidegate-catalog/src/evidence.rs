@@ -9,8 +9,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::compute::{SortColumn, SortOptions, concat, filter, lexsort_to_indices};
 use arrow::datatypes::DataType;
 use datafusion::catalog::Session;
 use datafusion::common::cast::as_boolean_array;
@@ -18,9 +20,10 @@ use datafusion::common::hash_utils::{RandomState, create_hashes};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, DFSchema, ScalarValue};
 use datafusion::logical_expr::Expr;
+use datafusion::physical_expr::PhysicalExpr;
 use tidegate_operators::unwinding::catch;
 
-use crate::learned::{Answer, Asked, SampleId};
+use crate::learned::{Answer, Asked, Cuts, SampleId};
 use crate::table::FilesTable;
 
 /// Conditions on the rows of one table that hold together. Their columns have no qualifier.
@@ -74,6 +77,7 @@ pub struct TableEvidence {
     together: BTreeMap<BTreeSet<String>, f64>,
     bounds: BTreeMap<String, (f64, f64)>,
     shares: BTreeMap<String, Share>,
+    cuts: Vec<(Cuts, Arc<Vec<Vec<ScalarValue>>>)>,
 }
 
 impl TableEvidence {
@@ -104,6 +108,12 @@ impl TableEvidence {
         self.shares.get(&predicates.text).copied()
     }
 
+    /// Values at which the rows are cut into about equal parts, one fewer than there are parts.
+    pub fn cuts(&self, cuts: &Cuts) -> Option<&[Vec<ScalarValue>]> {
+        let found = self.cuts.iter().find(|(known, _)| known == cuts)?;
+        Some(&found.1)
+    }
+
     /// What footers tell; a table of records has an estimate of its rows.
     pub(crate) fn of(table: &FilesTable) -> Self {
         let statistics = table.all_statistics();
@@ -131,6 +141,7 @@ impl TableEvidence {
             together: BTreeMap::new(),
             bounds: bounds.collect(),
             shares: BTreeMap::new(),
+            cuts: Vec::new(),
         }
     }
 
@@ -140,13 +151,14 @@ impl TableEvidence {
     }
 
     /// What a sample of `columns` is to tell: the distinct values of those that are not settled and of those that are asked
-    /// for `together`, and the share of rows for which conditions hold.
+    /// for `together`, the share of rows for which conditions hold, and where the rows are cut into equal parts.
     pub fn asks(
         &self,
         sample: SampleId,
         columns: &BTreeSet<String>,
         together: BTreeSet<BTreeSet<String>>,
         predicates: &[Predicates],
+        cuts: Vec<Cuts>,
         state: &dyn Session,
     ) -> Vec<Asked> {
         let unsettled = columns.iter().filter(|column| !self.settles(column));
@@ -163,7 +175,12 @@ impl TableEvidence {
             predicates: predicates.clone(),
             time_zone: time_zone.clone(),
         });
-        distinct.chain(shares).collect()
+        let cuts = cuts.into_iter().map(|cuts| Asked::Cuts {
+            sample,
+            cuts,
+            time_zone: time_zone.clone(),
+        });
+        distinct.chain(shares).chain(cuts).collect()
     }
 
     /// Adds the answers of a sample, in the order of what was asked.
@@ -175,6 +192,9 @@ impl TableEvidence {
                 }
                 (Asked::Share { predicates, .. }, Answer::Share(Some(share))) => {
                     self.shares.insert(predicates.text, *share);
+                }
+                (Asked::Cuts { cuts, .. }, Answer::Cuts(Some(values))) => {
+                    self.cuts.push((cuts, Arc::clone(values)));
                 }
                 _ => {}
             }
@@ -275,6 +295,10 @@ impl Sample {
             Asked::Share { predicates, .. } => {
                 Answer::Share(catch(|| self.share(predicates, state)).flatten())
             }
+            Asked::Cuts { cuts, .. } => {
+                let values = catch(|| self.cuts(cuts, state)).flatten();
+                Answer::Cuts(values.map(Arc::new))
+            }
         }
     }
 
@@ -328,22 +352,69 @@ impl Sample {
         })
     }
 
-    fn share(&self, predicates: &Predicates, state: &dyn Session) -> Option<Share> {
+    fn physical(&self, exprs: &[Expr], state: &dyn Session) -> Option<Vec<Arc<dyn PhysicalExpr>>> {
         let schema = DFSchema::try_from(self.schema()?).ok()?;
-        let all = predicates.all.iter();
-        let all = all.map(|expr| state.create_physical_expr(expr.clone(), &schema).ok());
-        let all = all.collect::<Option<Vec<_>>>()?;
+        let exprs = exprs.iter();
+        exprs
+            .map(|expr| state.create_physical_expr(expr.clone(), &schema).ok())
+            .collect()
+    }
+
+    /// The keys of the rows that stand where each part but the first begins; NULL if there is no row.
+    fn cuts(&self, cuts: &Cuts, state: &dyn Session) -> Option<Vec<Vec<ScalarValue>>> {
+        let keys: Vec<Expr> = cuts.order.iter().map(|key| key.expr.clone()).collect();
+        let keys = self.physical(&keys, state)?;
+        let conditions = cuts.conditions.as_ref().map_or(&[][..], Predicates::all);
+        let conditions = self.physical(conditions, state)?;
+        let mut parts: Vec<Vec<ArrayRef>> = vec![Vec::new(); keys.len()];
+        for chunk in &self.chunks {
+            let passing = BooleanArray::from(passing(chunk, &conditions)?);
+            for (key, parts) in keys.iter().zip(&mut parts) {
+                let values = key
+                    .evaluate(chunk)
+                    .ok()?
+                    .into_array(chunk.num_rows())
+                    .ok()?;
+                parts.push(filter(&values, &passing).ok()?);
+            }
+        }
+        let columns = parts.iter().zip(&cuts.order).map(|(parts, key)| {
+            let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+            Some(SortColumn {
+                values: concat(&parts).ok()?,
+                options: Some(SortOptions::new(!key.asc, key.nulls_first)),
+            })
+        });
+        let columns = columns.collect::<Option<Vec<_>>>()?;
+        let places = lexsort_to_indices(&columns, None).ok()?;
+        if places.is_empty() && cuts.conditions.is_some() {
+            let conditions = None;
+            return self.cuts(
+                &Cuts {
+                    conditions,
+                    ..cuts.clone()
+                },
+                state,
+            );
+        }
+        let at = |part: usize| -> Option<Vec<ScalarValue>> {
+            let columns = columns.iter().map(|column| match places.len() {
+                0 => ScalarValue::try_new_null(column.values.data_type()).ok(),
+                rows => {
+                    let row = places.value(part * rows / cuts.parts) as usize;
+                    ScalarValue::try_from_array(&column.values, row).ok()
+                }
+            });
+            columns.collect()
+        };
+        (1..cuts.parts).map(at).collect()
+    }
+
+    fn share(&self, predicates: &Predicates, state: &dyn Session) -> Option<Share> {
+        let conditions = self.physical(&predicates.all, state)?;
         let mut passed = 0usize;
         for chunk in &self.chunks {
-            let mut left = vec![true; chunk.num_rows()];
-            for expr in &all {
-                let answer = expr.evaluate(chunk).ok()?;
-                let answer = answer.into_array(chunk.num_rows()).ok()?;
-                let answer = as_boolean_array(&answer).ok()?;
-                for (at, left) in left.iter_mut().enumerate() {
-                    *left &= answer.is_valid(at) && answer.value(at);
-                }
-            }
+            let left = passing(chunk, &conditions)?;
             passed += left.iter().filter(|left| **left).count();
         }
         let rows = self.rows() as f64;
@@ -353,6 +424,20 @@ impl Sample {
             _ => Share::Measured(passed as f64 / rows),
         })
     }
+}
+
+/// Which rows of a chunk all conditions hold for.
+fn passing(chunk: &RecordBatch, conditions: &[Arc<dyn PhysicalExpr>]) -> Option<Vec<bool>> {
+    let mut left = vec![true; chunk.num_rows()];
+    for condition in conditions {
+        let answer = condition.evaluate(chunk).ok()?;
+        let answer = answer.into_array(chunk.num_rows()).ok()?;
+        let answer = as_boolean_array(&answer).ok()?;
+        for (at, left) in left.iter_mut().enumerate() {
+            *left &= answer.is_valid(at) && answer.value(at);
+        }
+    }
+    Some(left)
 }
 
 /// A hash is its own hash.
@@ -430,8 +515,6 @@ fn spread(distinct: f64, drawn: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::sync::Arc;
-
     use arrow::array::Int64Array;
     use datafusion::prelude::{SessionContext, col, lit};
 
@@ -510,5 +593,35 @@ mod tests {
         assert_eq!(share(col("a").lt(lit(50))), Some(Share::Measured(0.25)));
         assert_eq!(share(col("a").lt(lit(-1))), Some(Share::Below(0.0025)));
         assert_eq!(share(col("missing").lt(lit(1))), None);
+    }
+
+    #[test]
+    fn rows_are_cut_into_equal_parts() {
+        let context = SessionContext::new();
+        let state = context.state();
+        let sample = sample(&[(0..100).collect(), (100..200).collect()], false);
+        let cuts = |descending: bool, condition: Option<Expr>| {
+            let conditions =
+                condition.map(|expr| Predicates::new(BTreeMap::from([(expr.to_string(), expr)])));
+            let cuts = Cuts {
+                order: vec![col("a").sort(!descending, false)],
+                conditions,
+                parts: 4,
+            };
+            let found = sample.cuts(&cuts, &state).unwrap();
+            found.into_iter().flatten().collect::<Vec<_>>()
+        };
+        let values = |values: [i64; 3]| values.map(ScalarValue::from).to_vec();
+        assert_eq!(cuts(false, None), values([50, 100, 150]));
+        assert_eq!(cuts(true, None), values([149, 99, 49]));
+        assert_eq!(
+            cuts(false, Some(col("a").lt(lit(40)))),
+            values([10, 20, 30])
+        );
+        // None of the sample passes: then as if there were no condition.
+        assert_eq!(
+            cuts(false, Some(col("a").lt(lit(0)))),
+            values([50, 100, 150])
+        );
     }
 }

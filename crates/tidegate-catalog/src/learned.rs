@@ -7,8 +7,9 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
 
+use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::{Expr, Volatility};
+use datafusion::logical_expr::{Expr, SortExpr, Volatility};
 use parking_lot::Mutex;
 
 use crate::evidence::{Predicates, Sample, Share};
@@ -64,19 +65,57 @@ pub enum Asked {
         /// The zone in which timestamps are taken apart.
         time_zone: Option<String>,
     },
+    /// At which values of an order are the rows for which conditions hold cut into equal parts?
+    Cuts {
+        /// The sample.
+        sample: SampleId,
+        /// What is asked.
+        cuts: Cuts,
+        /// The zone in which timestamps are taken apart.
+        time_zone: Option<String>,
+    },
+}
+
+/// Where the rows of a table are to be cut.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Cuts {
+    /// The order. Its columns have no qualifier.
+    pub order: Vec<SortExpr>,
+    /// What holds for the rows.
+    pub conditions: Option<Predicates>,
+    /// Into how many parts.
+    pub parts: usize,
+}
+
+impl Cuts {
+    /// The names of the columns that are needed.
+    pub fn columns(&self) -> impl Iterator<Item = String> {
+        let keys = self.order.iter().flat_map(|key| key.expr.column_refs());
+        let keys = keys.map(|column| column.name.clone());
+        keys.chain(self.conditions.iter().flat_map(Predicates::columns))
+    }
 }
 
 impl Asked {
     /// Whether the answer follows from the question: not from the user or the time, which no key holds.
     fn is_settled(&self) -> bool {
-        let Self::Share { predicates, .. } = self else {
-            return true;
+        let exprs: Vec<&Expr> = match self {
+            Self::Distinct { .. } => return true,
+            Self::Share { predicates, .. } => predicates.all().iter().collect(),
+            Self::Cuts { cuts, .. } => {
+                let conditions = cuts.conditions.iter().flat_map(Predicates::all);
+                cuts.order
+                    .iter()
+                    .map(|key| &key.expr)
+                    .chain(conditions)
+                    .collect()
+            }
         };
         let is_immutable = |node: &Expr| match node {
             Expr::ScalarFunction(call) => call.func.signature().volatility == Volatility::Immutable,
             _ => true,
         };
-        predicates.all().iter().all(|condition| {
+        exprs.into_iter().all(|condition| {
             let mut settled = true;
             let walk = condition.apply(|node| {
                 settled &= is_immutable(node);
@@ -91,18 +130,34 @@ impl Asked {
         let text = match self {
             Self::Distinct { columns, .. } => columns.iter().map(String::len).sum(),
             Self::Share { predicates, .. } => 16 * predicates.text().len(),
+            Self::Cuts { cuts, .. } => {
+                let conditions = cuts.conditions.as_ref().map_or(0, |all| all.text().len());
+                16 * conditions + 1024 * cuts.order.len()
+            }
         };
         text + 256
     }
 }
 
 /// An answer of a sample; none if it cannot tell.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     /// So many distinct values.
     Distinct(Option<f64>),
     /// Such a share of the rows.
     Share(Option<Share>),
+    /// At these values of the keys, one time fewer than there are parts.
+    Cuts(Option<Arc<Vec<Vec<ScalarValue>>>>),
+}
+
+impl Answer {
+    /// About what it takes to keep it.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Cuts(Some(cuts)) => cuts.iter().flatten().map(ScalarValue::size).sum(),
+            _ => 0,
+        }
+    }
 }
 
 /// Answers may take this share of the memory that samples may take.
@@ -137,14 +192,16 @@ impl SampleCache {
 
     /// What a sample answered before.
     pub fn answer(&self, asked: &Asked) -> Option<Answer> {
-        self.answers.lock().get(asked).copied()
+        self.answers.lock().get(asked).cloned()
     }
 
     /// Remembers what a sample answered.
-    pub fn remember(&self, asked: &Asked, answer: Answer) {
+    pub fn remember(&self, asked: &Asked, answer: &Answer) {
         if asked.is_settled() {
-            let bytes = asked.bytes();
-            self.answers.lock().put(asked.clone(), answer, bytes);
+            let bytes = asked.bytes() + answer.bytes();
+            self.answers
+                .lock()
+                .put(asked.clone(), answer.clone(), bytes);
         }
     }
 }
@@ -226,7 +283,7 @@ mod tests {
         let cache = SampleCache::new(1 << 20);
         let answer = Answer::Share(Some(Share::Measured(0.5)));
         let asked = share(col("a").lt(lit(1)), "+00:00");
-        cache.remember(&asked, answer);
+        cache.remember(&asked, &answer);
         assert_eq!(cache.answer(&asked), Some(answer));
         // The same text is not enough.
         assert_eq!(
@@ -240,7 +297,7 @@ mod tests {
     fn what_depends_on_the_time_is_asked_again() {
         let cache = SampleCache::new(1 << 20);
         let asked = share(col("a").lt(datetime::expr_fn::now()), "+00:00");
-        cache.remember(&asked, Answer::Share(None));
+        cache.remember(&asked, &Answer::Share(None));
         assert_eq!(cache.answer(&asked), None);
     }
 }

@@ -276,9 +276,50 @@ impl FilesTable {
     pub fn is_one_partition(&self, state: &dyn Session) -> datafusion::error::Result<bool> {
         match (self.files.len(), state.config().target_partitions()) {
             (0, _) | (_, 1) => Ok(true),
-            (1, _) => Ok(self.dealt(state, &[0], Ok)?.file_groups.len() <= 1),
+            (1, partitions) => {
+                let config = self.dealt(state, &[0], partitions, Ok)?;
+                Ok(config.file_groups.len() <= 1)
+            }
             _ => Ok(false),
         }
+    }
+
+    /// A scan in at most so many partitions.
+    pub(crate) fn scan_in(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+        partitions: usize,
+    ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+        let (chosen, cut) = self.chosen(state, filters, limit)?;
+        if chosen.is_empty() {
+            return Ok(Arc::new(EmptyExec::new(projected(
+                self.schema.table_schema(),
+                projection,
+            )?)));
+        }
+        self.check_intervals(&chosen, projection)?;
+        let statistics = self.table_statistics();
+        let statistics = match chosen.len() == self.files.len() {
+            true => statistics.all.clone(),
+            false => {
+                let files: Vec<_> = chosen
+                    .iter()
+                    .map(|at| Arc::clone(&statistics.files[*at]))
+                    .collect();
+                let merged = footer::merge(&files, self.schema.table_schema());
+                if cut { merged.to_inexact() } else { merged }
+            }
+        };
+        let config = self.dealt(state, &chosen, partitions, |config| {
+            let config = config
+                .with_statistics(statistics)
+                .with_projection_indices(projection.cloned())?;
+            Ok(config.with_limit(limit))
+        })?;
+        Ok(DataSourceExec::from_data_source(config))
     }
 
     /// A scan of some files, dealt into partitions, with what `with` says of it.
@@ -286,9 +327,10 @@ impl FilesTable {
         &self,
         state: &dyn Session,
         chosen: &[usize],
+        partitions: usize,
         with: impl FnOnce(FileScanConfigBuilder) -> datafusion::error::Result<FileScanConfigBuilder>,
     ) -> datafusion::error::Result<FileScanConfig> {
-        let groups = self.groups(state, chosen);
+        let groups = self.groups(state, chosen, partitions);
         let source = self.source(state, None)?;
         let config = FileScanConfigBuilder::new(self.store_url.clone(), source)
             .with_file_groups(groups)
@@ -298,23 +340,21 @@ impl FilesTable {
         let cut = match self.reading {
             Reading::Parquet(_) => None,
             Reading::Records { .. } => {
-                let target = state.config().target_partitions();
                 let min = state.config_options().optimizer.repartition_file_min_size;
                 let source = config.file_source();
-                source.repartitioned(target, min, None, &config)?
+                source.repartitioned(partitions, min, None, &config)?
             }
         };
         let mut config = cut.unwrap_or(config);
         if let Batching::Random(seed) = batching(state) {
             let paths = chosen.iter().map(|at| &self.files[*at].meta.location);
-            let target = state.config().target_partitions();
             config.file_groups =
-                groups::at_random(config.file_groups, paths.collect(), target, seed);
+                groups::at_random(config.file_groups, paths.collect(), partitions, seed);
         }
         Ok(config)
     }
 
-    fn groups(&self, state: &dyn Session, chosen: &[usize]) -> Vec<FileGroup> {
+    fn groups(&self, state: &dyn Session, chosen: &[usize], partitions: usize) -> Vec<FileGroup> {
         let statistics = self.table_statistics();
         let weight = match (&self.reading, batching(state)) {
             (Reading::Parquet(_), Batching::EqualRows) => Weight::Rows,
@@ -334,7 +374,7 @@ impl FilesTable {
         });
         let min = state.config_options().optimizer.repartition_file_min_size;
         let dealing = Dealing {
-            partitions: state.config().target_partitions(),
+            partitions,
             cut_from_bytes: min as u64,
         };
         groups::deal(candidates.collect(), dealing)
@@ -429,33 +469,8 @@ impl TableProvider for FilesTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
-        let (chosen, cut) = self.chosen(state, filters, limit)?;
-        if chosen.is_empty() {
-            return Ok(Arc::new(EmptyExec::new(projected(
-                self.schema.table_schema(),
-                projection,
-            )?)));
-        }
-        self.check_intervals(&chosen, projection)?;
-        let statistics = self.table_statistics();
-        let statistics = match chosen.len() == self.files.len() {
-            true => statistics.all.clone(),
-            false => {
-                let files: Vec<_> = chosen
-                    .iter()
-                    .map(|at| Arc::clone(&statistics.files[*at]))
-                    .collect();
-                let merged = footer::merge(&files, self.schema.table_schema());
-                if cut { merged.to_inexact() } else { merged }
-            }
-        };
-        let config = self.dealt(state, &chosen, |config| {
-            let config = config
-                .with_statistics(statistics)
-                .with_projection_indices(projection.cloned())?;
-            Ok(config.with_limit(limit))
-        })?;
-        Ok(DataSourceExec::from_data_source(config))
+        let partitions = state.config().target_partitions();
+        self.scan_in(state, projection, filters, limit, partitions)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Physical operators of Tidegate: what reads and writes files, and what computes on batches.
 //!
 //! Owns: files as they are read ([`input`]), their formats ([`csv`], [`json`], [`parquet`]), scans ([`source`]),
-//! results as they are written ([`mod@write`]), and how plans with them are written down ([`codec`]). Must not touch: SQL,
+//! functions of the embedding program ([`map`]), results as they are written ([`mod@write`]), and how plans with them are written down ([`codec`]). Must not touch: SQL,
 //! stage graphs, scheduling, sessions.
 
 mod avro;
@@ -12,6 +12,7 @@ pub mod input;
 pub mod interval_text;
 mod ipc;
 pub mod json;
+pub mod map;
 pub mod parquet;
 pub mod rejects;
 pub mod shuffle;

@@ -12,13 +12,16 @@
 
 mod compact;
 mod hash;
+mod number;
 mod one;
+mod ranges;
 mod read;
 mod sealed;
 mod to;
 
 pub use hash::partitions_of;
 pub use one::OnePartitionExec;
+pub use ranges::{Ranges, bounds_text};
 pub use read::{Edges, EdgesOfTask, ShuffleReadExec};
 pub use sealed::{Sealed, SealedWriter, Unreadable};
 pub use to::To;
@@ -31,7 +34,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Statistics, internal_err};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{OrderingRequirements, PhysicalExpr};
+use datafusion::physical_expr::{LexOrdering, OrderingRequirements, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{CardinalityEffect, has_same_children_properties};
 use datafusion::physical_plan::filter_pushdown::{
     ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation,
@@ -40,9 +43,11 @@ use datafusion::physical_plan::limit::LocalLimitExec;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::projection::{ProjectionExec, all_columns, make_with_child};
 use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
 };
+use futures::StreamExt;
 
 /// What may pass a shuffle downwards besides rows that come up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -59,6 +64,8 @@ pub struct ShuffleExec {
     input: Arc<dyn ExecutionPlan>,
     to: To,
     filters: Filters,
+    /// The order in which rows must come, for those of each partition to stay in it.
+    order: Option<LexOrdering>,
     /// Rows that are asked of all partitions together, for one partition.
     fetch: Option<usize>,
     /// What moves the rows when both sides run in one process.
@@ -75,6 +82,7 @@ impl ShuffleExec {
             input,
             to,
             filters,
+            order: None,
             fetch: None,
             stream,
             properties,
@@ -103,10 +111,20 @@ impl ShuffleExec {
         Ok(Self {
             input,
             to,
+            order: None,
             stream,
             properties,
             ..self.clone()
         })
+    }
+
+    /// The same, to which rows come in the order that they have now, if they are in one partition.
+    pub fn keeping_order(&self) -> Self {
+        let order = self.input.output_ordering();
+        Self {
+            order: order.filter(|_| partitions(&self.input) == 1).cloned(),
+            ..self.clone()
+        }
     }
 
     /// The same, of which one partition gives at most so many rows.
@@ -151,6 +169,7 @@ impl ExecutionPlan for ShuffleExec {
             return internal_err!("a shuffle has one input");
         };
         let mut shuffle = self.with(input, self.to.clone())?;
+        shuffle.order.clone_from(&self.order);
         if same {
             shuffle.properties = Arc::clone(&self.properties);
         }
@@ -167,13 +186,15 @@ impl ExecutionPlan for ShuffleExec {
     fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
         let order = match &self.to {
             To::Single { order } => order.clone(),
-            _ => None,
+            _ => self.order.clone(),
         };
         vec![order.map(OrderingRequirements::from)]
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![self.to.keeps_order(&self.input)]
+        let is_known = self.filters == Filters::Pass || self.order.is_some();
+        let is_merged = matches!(self.to, To::Single { order: Some(_) });
+        vec![is_merged || is_known && self.to.keeps_order(&self.input)]
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
@@ -186,7 +207,14 @@ impl ExecutionPlan for ShuffleExec {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        self.stream.execute(partition, context)
+        let rows = self.stream.execute(partition, context)?;
+        if !number::is_numbered(&self.to) {
+            return Ok(rows);
+        }
+        let schema = self.schema();
+        let bare = Arc::clone(&schema);
+        let rows = rows.map(move |batch| number::bare(&batch?, &bare));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -245,7 +273,7 @@ impl ExecutionPlan for ShuffleExec {
         projection: &ProjectionExec,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let narrows = projection.expr().len() < projection.input().schema().fields().len();
-        if !narrows || !all_columns(projection.expr()) {
+        if !narrows || !all_columns(projection.expr()) || self.order.is_some() {
             return Ok(None);
         }
         let Some(to) = self.to.projected(projection.expr())? else {

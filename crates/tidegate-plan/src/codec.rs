@@ -22,6 +22,7 @@ use datafusion_proto::physical_plan::{
 };
 use serde::{Deserialize, Serialize};
 use tidegate_operators::codec as operators;
+use tidegate_operators::map::MapBatchesExec;
 use tidegate_operators::parquet::GuardedScan;
 use tidegate_operators::source::{self, ScanAccess};
 use tidegate_operators::spill_scope::{SpillScope, SpillScopeExec};
@@ -162,6 +163,8 @@ struct NodeCodec {
 enum Node {
     SpillScope(SpillScope),
     Write(Box<WriteSpec>),
+    /// The function of this name.
+    Map(String),
 }
 
 impl NodeCodec {
@@ -201,6 +204,19 @@ impl PhysicalExtensionCodec for NodeCodec {
             (Node::Write(spec), [input]) => {
                 Ok(Arc::new(WriteExec::try_new(Arc::clone(input), *spec)?))
             }
+            (Node::Map(name), [input]) => {
+                let function = self
+                    .registry
+                    .as_ref()
+                    .and_then(|registry| registry.map(&name));
+                let function = function.ok_or_else(|| {
+                    DataFusionError::Plan(format!(
+                        "no function `{name}` over batches is registered"
+                    ))
+                })?;
+                let map = MapBatchesExec::try_new(Arc::clone(input), Arc::clone(function))?;
+                Ok(Arc::new(map))
+            }
             _ => Err(internal_datafusion_err!(
                 "an operator with the wrong number of inputs"
             )),
@@ -217,6 +233,8 @@ impl PhysicalExtensionCodec for NodeCodec {
             Node::SpillScope(scope.scope())
         } else if let Some(write) = node.downcast_ref::<WriteExec>() {
             Node::Write(Box::new(write.spec().clone()))
+        } else if let Some(map) = node.downcast_ref::<MapBatchesExec>() {
+            Node::Map(map.function().name().to_string())
         } else if operators::try_encode(&node, buf, self, converter)? {
             return Ok(());
         } else {

@@ -7,7 +7,7 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 
-use crate::distribute::is_foreign;
+use crate::distribute::{self, is_foreign};
 use crate::evidence::{self, Evidence, Question};
 use crate::graph::{Distribution, EdgeForm, Stage, StageGraph};
 use crate::join_order::{self, Noted};
@@ -49,15 +49,16 @@ impl Optimized {
     pub fn questions(&self, settings: &PlanSettings) -> Result<Vec<Question>> {
         match settings.join_order {
             true => Ok(evidence::questions(&self.0)?),
-            false => Ok(Vec::new()),
+            false => Ok(evidence::questions_of_ranges(&self.0)?),
         }
     }
 
     /// The rest of [`compile`].
     pub async fn compile(self, inputs: &PlanInputs) -> Result<StageGraph> {
+        let plan = distribute::with_bounds(self.0, &inputs.evidence)?;
         let plan = match inputs.settings.join_order {
-            true => join_order::order(self.0, &inputs.evidence, &inputs.state)?,
-            false => self.0,
+            true => join_order::order(plan, &inputs.evidence, &inputs.state)?,
+            false => plan,
         };
         let partitions = inputs.state.config().target_partitions();
         let mut undivided = false;

@@ -3,6 +3,8 @@
 //! ```text
 //! plan in join order ─▶ pass.rs: shuffles where rows must come together ─▶ DataFusion's physical planner
 //!                       known.rs: how rows are divided already            node.rs: the shuffle as a node
+//!                       partition.rs: divisions that are asked for
+//!                       bounds.rs: the bounds of ranges
 //!                                                                          rules.rs: join modes, partial aggregates
 //!                                                                          below the shuffle, nothing else moves rows
 //! ```
@@ -11,13 +13,18 @@
 //! its own is refused by [`rules::NothingElseMoves`]; such a plan, which the tests have not met, is made again with one
 //! partition, where nothing has to be moved.
 
+mod bounds;
 mod known;
 mod node;
+mod partition;
 mod pass;
 mod rules;
 
+pub(crate) use bounds::{asked, with_bounds};
 pub(crate) use node::ShufflePlanner;
-pub use node::{Movement, Shuffle};
+pub use node::{Movement, Shuffle, Why};
+pub use partition::{By, Met, PARTITIONS_MAX, Partition, partition};
+pub(crate) use partition::{as_partition, check_count};
 pub(crate) use pass::Scans;
 pub(crate) use rules::{
     CombineBeforeShuffle, JoinModes, NothingElseMoves, UnneededShuffles, is_foreign,
@@ -42,6 +49,7 @@ pub(crate) fn distributed(plan: LogicalPlan, session: &dyn Session) -> Result<Lo
             EdgeForm::Sealed => pass::Builds::OfEachTask,
         },
         scans: &|scan| evidence::scans(scan, session),
+        repeats: pass::Repeats::Once,
     };
     distributor.distribute(plan)
 }

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::catalog::Session;
-use datafusion::catalog::default_table_source::DefaultTableSource;
+use datafusion::catalog::default_table_source::{DefaultTableSource, provider_as_source};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Operator, Projection, TableScan};
-use tidegate_catalog::{FilesTable, Predicates, TableEvidence};
+use tidegate_catalog::{Cuts, FilesTable, Predicates, SplitTable, TableEvidence};
 
-use crate::distribute::Scans;
+use crate::distribute::{self, Scans, as_partition};
 
 /// What would help to plan one table.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub struct Question {
     pub together: BTreeSet<BTreeSet<String>>,
     /// What is asked of the rows, scan by scan: how large a share passes?
     pub predicates: Vec<Predicates>,
+    /// Into which parts of about equal size are the rows to be cut: at which values?
+    pub cuts: Vec<Cuts>,
 }
 
 /// What is known of the tables of one plan.
@@ -66,6 +68,16 @@ pub(crate) fn scans(scan: &TableScan, state: &dyn Session) -> Scans {
     }
 }
 
+/// The scan with its files dealt into so many partitions, where they can be.
+pub(crate) fn dealt(scan: &TableScan, partitions: usize) -> Option<LogicalPlan> {
+    let table = SplitTable::new(shared_table(scan)?, partitions);
+    let source = provider_as_source(Arc::new(table));
+    Some(LogicalPlan::TableScan(TableScan {
+        source,
+        ..scan.clone()
+    }))
+}
+
 /// Rows of a table that is not one of files, as it says itself.
 pub(crate) fn own_rows(scan: &TableScan) -> Option<f64> {
     let source = scan.source.downcast_ref::<DefaultTableSource>()?;
@@ -85,14 +97,37 @@ fn shared_table(scan: &TableScan) -> Option<Arc<FilesTable>> {
     provider.downcast::<FilesTable>().ok()
 }
 
-/// What would help to order the joins of an optimized plan; empty if it has none.
+/// What would help to order the joins of an optimized plan, if it has some, and what its divisions by ranges need.
 pub(crate) fn questions(plan: &LogicalPlan) -> DataFusionResult<Vec<Question>> {
-    let mut asking = Asking::default();
-    asking.visit(plan)?;
+    let asking = asked(plan)?;
     match asking.has_joins {
         true => Ok(asking.questions),
-        false => Ok(Vec::new()),
+        false => Ok(only_cuts(asking.questions)),
     }
+}
+
+/// What the divisions by ranges of an optimized plan need.
+pub(crate) fn questions_of_ranges(plan: &LogicalPlan) -> DataFusionResult<Vec<Question>> {
+    Ok(only_cuts(asked(plan)?.questions))
+}
+
+fn asked(plan: &LogicalPlan) -> DataFusionResult<Asking> {
+    let mut asking = Asking::default();
+    asking.visit(plan)?;
+    Ok(asking)
+}
+
+fn only_cuts(questions: Vec<Question>) -> Vec<Question> {
+    let with_cuts = questions
+        .into_iter()
+        .filter(|question| !question.cuts.is_empty());
+    let only_cuts = with_cuts.map(|question| Question {
+        columns: BTreeSet::new(),
+        together: BTreeSet::new(),
+        predicates: Vec::new(),
+        ..question
+    });
+    only_cuts.collect()
 }
 
 #[derive(Default)]
@@ -152,6 +187,14 @@ impl Asking {
                 self.rename_together(projection);
             }
             LogicalPlan::TableScan(scan) => self.scan(scan, Vec::new()),
+            LogicalPlan::Extension(_) => {
+                if let Some(asked) = as_partition(node).and_then(distribute::asked)
+                    && let Some(question) = self.question(asked.scan)
+                    && !question.cuts.contains(&asked.cuts)
+                {
+                    question.cuts.push(asked.cuts);
+                }
+            }
             _ => {}
         }
     }
@@ -210,10 +253,9 @@ impl Asking {
         }
     }
 
-    fn scan(&mut self, scan: &TableScan, above: Vec<&Expr>) {
-        let Some(table) = shared_table(scan) else {
-            return;
-        };
+    /// What is asked of the table of a scan.
+    fn question(&mut self, scan: &TableScan) -> Option<&mut Question> {
+        let table = shared_table(scan)?;
         let known = self
             .questions
             .iter()
@@ -224,18 +266,25 @@ impl Asking {
                 columns: BTreeSet::new(),
                 together: BTreeSet::new(),
                 predicates: Vec::new(),
+                cuts: Vec::new(),
             });
             self.questions.len() - 1
         });
-        let question = &mut self.questions[at];
+        self.questions.get_mut(at)
+    }
+
+    fn scan(&mut self, scan: &TableScan, above: Vec<&Expr>) {
         let columns = scan.projected_schema.fields().iter();
         let keys = columns.filter(|field| self.keys.contains(field.name()));
-        question
-            .columns
-            .extend(keys.map(|field| field.name().clone()));
+        let keys: Vec<String> = keys.map(|field| field.name().clone()).collect();
         let has = |name: &String| scan.projected_schema.has_column_with_unqualified_name(name);
         let together = self.together.iter().filter(|names| names.iter().all(has));
-        question.together.extend(together.cloned());
+        let together: Vec<BTreeSet<String>> = together.cloned().collect();
+        let Some(question) = self.question(scan) else {
+            return;
+        };
+        question.columns.extend(keys);
+        question.together.extend(together);
         if let Some(predicates) = predicates(scan, above)
             && !question.predicates.contains(&predicates)
         {
@@ -281,7 +330,8 @@ fn can_be_sampled(expr: &Expr) -> bool {
     !expr.is_volatile() && !expr.exists(|node| Ok(needs_more(node))).unwrap_or(true)
 }
 
-fn unqualified(expr: &Expr) -> Expr {
+/// An expression over columns without their table.
+pub(crate) fn unqualified(expr: &Expr) -> Expr {
     use datafusion::common::tree_node::Transformed;
     let bare = expr.clone().transform(|node| match node {
         Expr::Column(mut column) if column.relation.is_some() => {

@@ -7,9 +7,9 @@ use datafusion::physical_expr::expressions::UnKnownColumn;
 use datafusion::physical_expr::{LexOrdering, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use serde::{Deserialize, Serialize};
-use tidegate_operators::shuffle::{ShuffleExec, To};
+use tidegate_operators::shuffle::{ShuffleExec, ShuffleReadExec, To};
 
-use crate::PlanSettings;
+use crate::{PlanSettings, repeats};
 
 /// The position of a stage in its graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -128,6 +128,12 @@ impl Stage {
         };
         plan.output_partitioning().partition_count()
     }
+
+    /// Whether each of its tasks, run again, divides its rows as it did before. If not, what it wrote before must not be
+    /// mixed with what it writes then: rows would be there twice, or not at all.
+    pub fn divides_alike(&self) -> bool {
+        repeats::divides_alike(&self.plan)
+    }
 }
 
 /// A connection from an earlier stage.
@@ -189,9 +195,24 @@ pub enum Distribution {
 impl Distribution {
     /// How the output of an operator is divided.
     pub fn of(plan: &dyn ExecutionPlan) -> Self {
-        let shuffle = plan.downcast_ref::<ShuffleExec>();
-        if shuffle.is_some_and(|shuffle| *shuffle.to() == To::Broadcast) {
-            return Distribution::Broadcast;
+        let shuffle = plan.downcast_ref::<ShuffleExec>().map(ShuffleExec::to);
+        let read = || Some(plan.downcast_ref::<ShuffleReadExec>()?.to());
+        match shuffle.or_else(read) {
+            Some(To::Broadcast) if shuffle.is_some() => return Distribution::Broadcast,
+            // To those above it is divided somehow.
+            Some(To::Random { partitions, seed }) => {
+                return Distribution::Random {
+                    partitions: *partitions,
+                    seed: *seed,
+                };
+            }
+            Some(To::Range(ranges)) => {
+                return Distribution::Range {
+                    key: ranges.order().clone(),
+                    partitions: ranges.count(),
+                };
+            }
+            _ => {}
         }
         match plan.output_partitioning() {
             partitioning if partitioning.partition_count() <= 1 => Distribution::Single {

@@ -13,6 +13,7 @@ mod explain;
 mod given;
 mod graph;
 mod join_order;
+mod map;
 mod registry;
 mod repeats;
 pub mod rules;
@@ -26,16 +27,18 @@ mod write;
 pub use codec::{attach, decode, decode_task, encode};
 pub use compile::{Optimized, PlanInputs, compile};
 pub use cut::restricted;
-pub use distribute::{Movement, Shuffle};
+pub use distribute::{By, Met, Movement, PARTITIONS_MAX, Partition, Shuffle, Why, partition};
 pub use evidence::{Evidence, Question};
 pub use explain::{ExplainFormat, explain, explain_analyze};
 pub use graph::{
     Distribution, Edge, EdgeForm, Estimate, Repeats, Stage, StageGraph, StageId, Step, StepTree,
     Word,
 };
+pub use map::map_batches;
 pub use registry::{Registry, is_internal};
 pub use session::session_state;
 pub use settings::{Execution, PlanSettings};
+pub use tidegate_operators::map::{Batches, Columns, MapFunction};
 pub use tidegate_operators::source::ScanAccess;
 pub use write::{Write, write};
 

@@ -7,6 +7,8 @@ use datafusion::catalog::{TableFunction, TableFunctionImpl};
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF};
 
+use tidegate_operators::map::MapFunction;
+
 use crate::arithmetic;
 
 /// DataFusion's functions, ours in place of those that would be silently wrong, and the user's.
@@ -24,6 +26,7 @@ pub struct Registry {
     windows: BTreeMap<String, Arc<WindowUDF>>,
     higher_order: Vec<Arc<HigherOrderUDF>>,
     tables: BTreeMap<String, Arc<TableFunction>>,
+    maps: BTreeMap<String, Arc<MapFunction>>,
 }
 
 /// The scalar functions that only plans call.
@@ -63,6 +66,7 @@ impl Registry {
             windows: BTreeMap::new(),
             higher_order: SessionStateDefaults::default_higher_order_functions(),
             tables: BTreeMap::new(),
+            maps: BTreeMap::new(),
         };
         SessionStateDefaults::default_scalar_functions()
             .into_iter()
@@ -113,6 +117,17 @@ impl Registry {
             name.to_string(),
             Arc::new(TableFunction::new(name.to_string(), function)),
         );
+    }
+
+    /// Adds a function over batches, in place of one of the same name.
+    pub fn add_map(&mut self, function: MapFunction) {
+        self.maps
+            .insert(function.name().to_string(), Arc::new(function));
+    }
+
+    /// The function over batches of a name.
+    pub fn map(&self, name: &str) -> Option<&Arc<MapFunction>> {
+        self.maps.get(name)
     }
 
     /// The scalar function of a name or alias.

@@ -3,6 +3,8 @@
 //! Honest rather than hopeful: an operator or function not known here makes the result `Varies`. An operator that
 //! depends on the order of its input turns `AnyOrder` into `Varies`.
 
+use std::sync::Arc;
+
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
@@ -16,9 +18,23 @@ use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
-use tidegate_operators::shuffle::{ShuffleExec, To};
+use tidegate_operators::shuffle::{OnePartitionExec, ShuffleExec, To};
 
+use crate::cut::restricted;
 use crate::graph::Repeats;
+
+/// Whether a task of a stage, run again, divides its rows as it did before: because each row goes where its values say, or
+/// because the same rows come in the same order.
+pub(crate) fn divides_alike(stage: &Arc<dyn ExecutionPlan>) -> bool {
+    let Some(shuffle) = stage.downcast_ref::<ShuffleExec>() else {
+        return true;
+    };
+    let repeats_exactly = || {
+        let task = restricted(shuffle.input(), 0);
+        task.is_ok_and(|task| of(task.as_ref()) == Repeats::Exactly)
+    };
+    shuffle.to().is_by_value() || repeats_exactly()
+}
 
 /// What running `plan` again gives.
 pub(crate) fn of(plan: &dyn ExecutionPlan) -> Repeats {
@@ -56,6 +72,12 @@ pub(crate) fn step(plan: &dyn ExecutionPlan, inputs: &[Repeats]) -> Repeats {
     }
     if plan.is::<DataSourceExec>() {
         return stopped_early(plan, one_partition(plan));
+    }
+    if let Some(one) = plan.downcast_ref::<OnePartitionExec>() {
+        return match one.leaf().is::<DataSourceExec>() {
+            true => Repeats::Exactly,
+            false => Repeats::Varies,
+        };
     }
     by_name(plan, input)
 }
@@ -199,7 +221,7 @@ fn of_function(
 }
 
 fn of_windows(
-    windows: &[std::sync::Arc<dyn WindowExpr>],
+    windows: &[Arc<dyn WindowExpr>],
     schema: &arrow::datatypes::Schema,
     input: Repeats,
 ) -> Repeats {

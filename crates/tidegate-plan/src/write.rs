@@ -21,6 +21,7 @@ use tidegate_operators::write::{Layout, WriteExec, WriteSpec};
 
 use crate::distribute::{self, ShufflePlanner};
 use crate::join_order;
+use crate::map::MapPlanner;
 
 /// Writes the rows of its input and gives one row: how many there were, as `count`.
 #[derive(Debug, Clone)]
@@ -133,8 +134,8 @@ impl UserDefinedLogicalNodeCore for Write {
     }
 }
 
-/// DataFusion's planner on a plan with every movement of rows written into it, which also knows [`Write`], shuffles and
-/// the rows noted on joins.
+/// DataFusion's planner on a plan with every movement of rows written into it, which also knows [`Write`], shuffles,
+/// functions over batches and the rows noted on joins.
 #[derive(Debug)]
 pub(crate) struct Planner;
 
@@ -150,6 +151,7 @@ impl QueryPlanner for Planner {
             Arc::new(WritePlanner),
             Arc::new(join_order::EstimatedPlanner),
             Arc::new(ShufflePlanner),
+            Arc::new(MapPlanner),
         ]);
         planner.create_physical_plan(&plan, session).await
     }

@@ -10,7 +10,7 @@ mod task;
 
 pub use task::{Damage, Fault};
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -70,6 +70,11 @@ pub enum Failed {
         /// Why.
         why: Why,
     },
+    /// What it wrote is lost, and what it would write now does not go with what others have read.
+    #[error(
+        "what task {0} of the query has written is lost, and running it again would divide its rows otherwise"
+    )]
+    Divides(TaskId),
     /// The scheduler gave up, and not because of one task.
     #[error("the query: {0}")]
     Job(Why),
@@ -148,6 +153,7 @@ impl StagedQuery {
             running: JoinSet::new(),
             aborts: HashMap::new(),
             errors: HashMap::new(),
+            sealed: HashSet::new(),
             wake: None,
         };
         job.run(slots).await
@@ -167,6 +173,8 @@ struct Job<'a> {
     aborts: HashMap<(TaskId, AttemptId), AbortHandle>,
     /// The last error of each task.
     errors: HashMap<TaskId, DataFusionError>,
+    /// Tasks whose output others may have read.
+    sealed: HashSet<TaskId>,
     wake: Option<Duration>,
 }
 
@@ -181,7 +189,7 @@ impl Job<'_> {
         loop {
             for action in actions {
                 match action {
-                    Action::Run { task, attempt, .. } => self.start(task, attempt),
+                    Action::Run { task, attempt, .. } => self.start(task, attempt)?,
                     Action::Cancel { task, attempt, .. } => {
                         if let Some(running) = self.aborts.remove(&(task, attempt)) {
                             running.abort();
@@ -200,12 +208,17 @@ impl Job<'_> {
         self.scheduler.step(self.start.elapsed(), event)
     }
 
-    fn start(&mut self, task: TaskId, attempt: AttemptId) {
+    fn start(&mut self, task: TaskId, attempt: AttemptId) -> Result<()> {
+        let is_again = self.sealed.contains(&task);
+        if is_again && !self.query.graph.stages()[task.stage].divides_alike() {
+            return Err(external(Failed::Divides(task)));
+        }
         let (query, outputs) = (Arc::clone(self.query), Arc::clone(self.outputs));
         let stage = self.encoded[task.stage].clone();
         let work = task::attempt(query, stage, task, attempt, outputs);
         let abort = self.running.spawn_on(work, self.handle);
         self.aborts.insert((task, attempt), abort);
+        Ok(())
     }
 
     /// Waits for what happens next.
@@ -237,6 +250,7 @@ impl Job<'_> {
                 let actions = self.step(Event::Sealed { task, attempt });
                 // Another attempt may have won: then this one's file goes.
                 if self.scheduler.sealed(task) == Some(attempt) {
+                    self.sealed.insert(task);
                     self.outputs.put(task, sealed);
                     self.outputs
                         .forget_what_is_read(self.query.graph.stages(), task.stage);

@@ -10,7 +10,7 @@ use datafusion::physical_plan::ExecutionPlanProperties;
 use futures::future::join_all;
 use futures::stream::TryStreamExt;
 use tidegate_catalog::{
-    Answer, Asked, FilesTable, Sample, SampleCache, SampleId, SampleScan, TableEvidence,
+    Answer, Asked, Cuts, FilesTable, Sample, SampleCache, SampleId, SampleScan, TableEvidence,
 };
 use tidegate_plan::{Evidence, Question};
 use tidegate_runtime::CpuPool;
@@ -36,13 +36,16 @@ impl Gatherer<'_> {
             columns,
             together,
             predicates,
+            cuts,
         } = question;
         let mut evidence = table.evidence();
         let in_conditions = predicates.iter().flat_map(|all| all.columns());
+        let in_cuts = cuts.iter().flat_map(Cuts::columns);
         let others = in_conditions.chain(together.iter().flatten().cloned());
+        let others = others.chain(in_cuts);
         let columns = table.worth_sampling(&evidence, &columns, others);
         let sample = SampleId::of(&table, self.percent, &columns);
-        let asked = evidence.asks(sample, &columns, together, &predicates, self.state);
+        let asked = evidence.asks(sample, &columns, together, &predicates, cuts, self.state);
         if let Some(answers) = self.answers(&table, &columns, sample, &asked).await {
             evidence.learn(&table, asked, &answers);
         }
@@ -61,14 +64,14 @@ impl Gatherer<'_> {
             .iter()
             .map(|asked| self.samples.answer(asked))
             .collect();
-        if let Some(known) = known.iter().copied().collect() {
+        if let Some(known) = known.iter().cloned().collect() {
             return Some(known);
         }
         let sample = self.sample(table, columns, id).await?;
         let answers = asked.iter().zip(known).map(|(asked, known)| {
             known.unwrap_or_else(|| {
                 let answer = sample.answer(asked, self.state);
-                self.samples.remember(asked, answer);
+                self.samples.remember(asked, &answer);
                 answer
             })
         });

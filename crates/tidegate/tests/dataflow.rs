@@ -282,3 +282,37 @@ async fn a_file_that_is_damaged_between_stages_is_made_again() {
         "only {mended} files were made again, {refused} were refused"
     );
 }
+
+/// Rows that are divided by chance, or in turn, are divided alike again only if they come in the same order again. If they
+/// need not, a file that is lost is an error: others may have read what would now go elsewhere.
+#[tokio::test]
+async fn a_division_by_chance_is_made_again_only_if_it_is_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    write_tables(dir.path());
+    let of_a_scan = "SELECT l_returnflag, count(*) FROM (FROM lineitem DISTRIBUTE USING RANDOM(3) INTO 4 PARTITIONS) GROUP BY 1";
+    let of_groups =
+        "SELECT n, count(*) FROM (SELECT l_orderkey, count(*) AS n FROM lineitem GROUP BY 1
+        DISTRIBUTE USING ROUND_ROBIN INTO 4 PARTITIONS) GROUP BY n";
+    for (sql, is_refused) in [(of_a_scan, false), (of_groups, true)] {
+        let (expected, tasks) = harmed(dir.path(), sql, None, Harm::Removed).await;
+        let expected = expected.unwrap();
+        let last = tasks.keys().map(|task| task.stage).max().unwrap();
+        let (mut mended, mut refused) = (0, 0);
+        for task in tasks.keys().filter(|task| task.stage < last) {
+            let (found, runs) = harmed(dir.path(), sql, Some(*task), Harm::Removed).await;
+            match found {
+                Ok(found) => {
+                    assert_eq!(found, expected, "{sql}, {task}");
+                    mended += usize::from(runs[task] > 1);
+                }
+                Err(error) => {
+                    let said = "would divide its rows otherwise";
+                    assert!(error.message.contains(said), "{sql}, {task}: {error}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(mended > 0, "{sql}: {refused} refused");
+        assert_eq!(refused > 0, is_refused, "{sql}: {mended} mended");
+    }
+}

@@ -7,6 +7,7 @@ use arrow::compute::SortOptions;
 use arrow::datatypes::Schema;
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
+use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::{
@@ -22,7 +23,7 @@ use datafusion_proto::protobuf::{
 use serde::{Deserialize, Serialize};
 
 use super::{damaged, external};
-use crate::shuffle::{Filters, ShuffleExec, ShuffleReadExec, To};
+use crate::shuffle::{Filters, Ranges, ShuffleExec, ShuffleReadExec, To};
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,7 +42,7 @@ struct Read {
     fetch: Option<u64>,
 }
 
-/// A [`To`] without its expressions.
+/// A [`To`] without its expressions. The bounds of ranges stand behind these, as literals.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Division {
@@ -56,6 +57,8 @@ struct Division {
 enum Kind {
     Hash,
     RoundRobin,
+    Random { seed: u64 },
+    Range,
     Broadcast,
     Single,
 }
@@ -65,12 +68,13 @@ impl Division {
         let (kind, sorts) = match to {
             To::Hash { .. } => (Kind::Hash, vec![]),
             To::RoundRobin { .. } => (Kind::RoundRobin, vec![]),
+            To::Random { seed, .. } => (Kind::Random { seed: *seed }, vec![]),
+            To::Range(ranges) => (Kind::Range, options(ranges.order())),
             To::Broadcast => (Kind::Broadcast, vec![]),
-            To::Single { order } => {
-                let sorts = order.iter().flatten().map(|sort| sort.options);
-                let sorts = sorts.map(|options| (options.descending, options.nulls_first));
-                (Kind::Single, sorts.collect())
-            }
+            To::Single { order } => (
+                Kind::Single,
+                order.as_ref().map(options).unwrap_or_default(),
+            ),
         };
         let partitions = to.partitions();
         Self {
@@ -80,19 +84,24 @@ impl Division {
         }
     }
 
-    fn with(self, exprs: Vec<Arc<dyn PhysicalExpr>>) -> To {
+    fn with(self, exprs: Vec<Arc<dyn PhysicalExpr>>) -> Result<To> {
         let partitions = self.partitions;
-        match self.kind {
+        if partitions == 0 {
+            return Err(damaged());
+        }
+        Ok(match self.kind {
             Kind::Hash => To::Hash {
                 keys: exprs,
                 partitions,
             },
             Kind::RoundRobin => To::RoundRobin { partitions },
+            Kind::Random { seed } => To::Random { partitions, seed },
+            Kind::Range => To::Range(ranges(exprs, &self.sorts, partitions)?),
             Kind::Broadcast => To::Broadcast,
             Kind::Single => To::Single {
                 order: LexOrdering::new(sorts(exprs, &self.sorts)),
             },
-        }
+        })
     }
 }
 
@@ -131,7 +140,12 @@ impl Codec<'_> {
     }
 
     fn exprs(&self, to: &To) -> Result<Vec<PhysicalExprNode>> {
-        let exprs = to.expressions().into_iter();
+        let mut exprs: Vec<_> = to.expressions().into_iter().cloned().collect();
+        if let To::Range(ranges) = to {
+            let bounds = ranges.bounds().iter().flatten().cloned();
+            exprs.extend(bounds.map(|value| Arc::new(Literal::new(value)) as _));
+        }
+        let exprs = exprs.iter();
         exprs
             .map(|expr| self.converter.physical_expr_to_proto(expr, self.codec))
             .collect()
@@ -149,7 +163,7 @@ impl Codec<'_> {
         let (exprs, _) = unwrap(PhysicalPlanNode::try_decode(theirs)?).ok_or_else(damaged)?;
         let exprs = self.parsed(&exprs, &input.schema(), context)?;
         let fetch = ours.fetch.map(usize::try_from).transpose();
-        let to = ours.to.with(exprs);
+        let to = ours.to.with(exprs)?;
         let shuffle = ShuffleExec::try_new(Arc::clone(input), to, ours.filters)?;
         Ok(Arc::new(shuffle.fetching(fetch.map_err(external)?)?))
     }
@@ -166,7 +180,7 @@ impl Codec<'_> {
         let schema: Schema = schema.as_ref().ok_or_else(damaged)?.try_into()?;
         let exprs = self.parsed(&exprs, &schema, context)?;
         let fetch = ours.fetch.map(usize::try_from).transpose();
-        let (to, fetch) = (ours.to.with(exprs), fetch.map_err(external)?);
+        let (to, fetch) = (ours.to.with(exprs)?, fetch.map_err(external)?);
         let read = ShuffleReadExec::new(Arc::new(schema), ours.edge, to, fetch);
         Ok(match ours.partition {
             Some(partition) => Arc::new(read.restricted(partition)),
@@ -189,6 +203,34 @@ impl Codec<'_> {
             })
             .collect()
     }
+}
+
+fn options(order: &LexOrdering) -> Vec<(bool, bool)> {
+    let options = order.iter().map(|sort| sort.options);
+    options
+        .map(|options| (options.descending, options.nulls_first))
+        .collect()
+}
+
+/// Keys, and the literals of the bounds between ranges behind them.
+fn ranges(
+    mut exprs: Vec<Arc<dyn PhysicalExpr>>,
+    options: &[(bool, bool)],
+    partitions: usize,
+) -> Result<Ranges> {
+    let keys = options.len();
+    if keys == 0 || exprs.len() != keys.saturating_mul(partitions) {
+        return Err(damaged());
+    }
+    let literals = exprs.split_off(keys).into_iter();
+    let values = literals.map(|literal| match literal.downcast_ref::<Literal>() {
+        Some(literal) => Ok(literal.value().clone()),
+        None => Err(damaged()),
+    });
+    let values = values.collect::<Result<Vec<_>>>()?;
+    let bounds = values.chunks(keys).map(<[_]>::to_vec).collect();
+    let order = LexOrdering::new(sorts(exprs, options)).ok_or_else(damaged)?;
+    Ranges::try_new(order, bounds)
 }
 
 fn sorts(exprs: Vec<Arc<dyn PhysicalExpr>>, options: &[(bool, bool)]) -> Vec<PhysicalSortExpr> {

@@ -31,6 +31,13 @@ impl OnePartitionExec {
     }
 }
 
+impl OnePartitionExec {
+    /// The leaf.
+    pub fn leaf(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.leaf
+    }
+}
+
 impl DisplayAs for OnePartitionExec {
     fn fmt_as(&self, t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "OnePartitionExec: {} of ", self.partition)?;

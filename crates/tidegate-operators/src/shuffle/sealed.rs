@@ -24,6 +24,7 @@ use tidegate_checkpoint::frames::{FrameFile, FrameReader, FrameWriter, Origin};
 use tidegate_checkpoint::temp::Reservation;
 
 use super::compact::{bytes_of, compacted, compacted_inside};
+use super::number::{self, Numberer};
 use super::{ShuffleExec, To};
 
 /// What one task writes.
@@ -40,6 +41,44 @@ pub struct SealedWriter {
 enum Scatter {
     All,
     Apart(Box<BatchPartitioner>),
+    Numbered(Box<Numberer>, Box<BatchPartitioner>),
+}
+
+impl Scatter {
+    fn new(to: &To, task: usize, schema: &SchemaRef) -> Result<Self> {
+        let partitions = to.partitions();
+        let timer = MetricBuilder::new(&ExecutionPlanMetricsSet::new()).subset_time("scatter", 0);
+        Ok(match to {
+            To::Single { .. } | To::Broadcast => Scatter::All,
+            To::Hash { .. } => {
+                let apart = BatchPartitioner::try_new(to.partitioning(), timer, 0, 1)?;
+                Scatter::Apart(Box::new(apart))
+            }
+            To::RoundRobin { .. } | To::Random { .. } | To::Range(_) => {
+                let values = number::values(partitions)?;
+                let numberer = Numberer::new(to, task, schema, values)?;
+                let by = number::partitioning(numberer.schema().fields().len(), partitions);
+                let apart = BatchPartitioner::try_new(by, timer, 0, 1)?;
+                Scatter::Numbered(Box::new(numberer), Box::new(apart))
+            }
+        })
+    }
+
+    /// The rows of a batch by partition.
+    fn scattered(&mut self, batch: RecordBatch) -> Result<Vec<(usize, RecordBatch)>> {
+        match self {
+            Scatter::All => Ok(vec![(0, batch)]),
+            Scatter::Apart(apart) => apart.partition_iter(batch)?.collect(),
+            Scatter::Numbered(numberer, apart) => {
+                let numbered = numberer.number(&batch)?;
+                let parts = apart.partition_iter(numbered)?.map(|part| {
+                    let (partition, rows) = part?;
+                    Ok((partition, number::bare(&rows, batch.schema_ref())?))
+                });
+                parts.collect()
+            }
+        }
+    }
 }
 
 impl SealedWriter {
@@ -56,17 +95,7 @@ impl SealedWriter {
         let schema = datafusion::physical_plan::ExecutionPlan::schema(shuffle);
         let rows = context.session_config().batch_size();
         let waiting = || BatchCoalescer::new(Arc::clone(&schema), rows);
-        let timer = MetricBuilder::new(&ExecutionPlanMetricsSet::new()).subset_time("scatter", 0);
-        let scatter = match shuffle.to() {
-            To::Single { .. } | To::Broadcast => Scatter::All,
-            to => Scatter::Apart(Box::new(BatchPartitioner::try_new(
-                to.partitioning(),
-                timer,
-                // Where its first batch goes, of round robin: there may be more tasks than partitions.
-                origin.task as usize % partitions,
-                partitions,
-            )?)),
-        };
+        let scatter = Scatter::new(shuffle.to(), origin.task as usize, &schema)?;
         let consumer = MemoryConsumer::new(format!("SealedWriter[{}]", origin.task));
         Ok(Self {
             waiting: (0..partitions).map(|_| waiting()).collect(),
@@ -82,13 +111,7 @@ impl SealedWriter {
     pub fn write(&mut self, batch: RecordBatch) -> Result<()> {
         let batch = compacted_inside(&batch)?;
         let (bytes, rows) = (bytes_of(&batch), batch.num_rows().max(1));
-        let parts: Vec<(usize, RecordBatch)> = match &mut self.scatter {
-            Scatter::All => vec![(0, batch)],
-            Scatter::Apart(partitioner) => {
-                partitioner.partition_iter(batch)?.collect::<Result<_>>()?
-            }
-        };
-        for (partition, part) in parts {
+        for (partition, part) in self.scatter.scattered(batch)? {
             // Parts stand in one memory, of which each holds its share.
             let share = (bytes as u128 * part.num_rows() as u128 / rows as u128) as usize;
             self.waiting[partition].push_batch(part)?;

@@ -16,7 +16,8 @@ use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, PlanProperties};
 
-use super::{Filters, partitions};
+use super::number::{self, NumberExec};
+use super::{Filters, Ranges, partitions};
 
 /// How rows are divided.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,11 +29,20 @@ pub enum To {
         /// How many partitions.
         partitions: usize,
     },
-    /// Batch by batch in turn.
+    /// Row by row in turn.
     RoundRobin {
         /// How many partitions.
         partitions: usize,
     },
+    /// Row by row, by chance. Where a row goes follows from the seed, its task and its place among the task's rows.
+    Random {
+        /// How many partitions.
+        partitions: usize,
+        /// Where the chance comes from.
+        seed: u64,
+    },
+    /// By ranges of an order.
+    Range(Ranges),
     /// All of them in every partition of the join that reads them.
     Broadcast,
     /// All in one, merged by an order or as they come.
@@ -46,12 +56,24 @@ impl To {
     /// How many partitions come out. Broadcast rows are kept once.
     pub fn partitions(&self) -> usize {
         match self {
-            To::Hash { partitions, .. } | To::RoundRobin { partitions } => *partitions,
+            To::Hash { partitions, .. }
+            | To::RoundRobin { partitions }
+            | To::Random { partitions, .. } => *partitions,
+            To::Range(ranges) => ranges.count(),
             To::Broadcast | To::Single { .. } => 1,
         }
     }
 
-    /// What moves rows inside one process.
+    /// Whether a row goes where its own values say, and not where its place among other rows says: then whoever divides
+    /// the same rows again divides them alike, in whatever order they come.
+    pub fn is_by_value(&self) -> bool {
+        match self {
+            To::Hash { .. } | To::Range(_) | To::Broadcast | To::Single { .. } => true,
+            To::RoundRobin { partitions } | To::Random { partitions, .. } => *partitions <= 1,
+        }
+    }
+
+    /// What moves rows inside one process. Rows that are given a value for it still have that when they come out.
     pub(super) fn stream(
         &self,
         input: &Arc<dyn ExecutionPlan>,
@@ -59,8 +81,13 @@ impl To {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let input = Arc::clone(input);
         Ok(match self {
-            To::Hash { .. } | To::RoundRobin { .. } => {
-                Arc::new(RepartitionExec::try_new(input, self.partitioning())?)
+            To::Hash { .. } => Arc::new(RepartitionExec::try_new(input, self.partitioning())?),
+            To::RoundRobin { .. } | To::Random { .. } | To::Range(_) => {
+                let numbered: Arc<dyn ExecutionPlan> =
+                    Arc::new(NumberExec::new(input, self.clone()));
+                let columns = numbered.schema().fields().len();
+                let by_number = number::partitioning(columns, self.partitions());
+                Arc::new(RepartitionExec::try_new(numbered, by_number)?)
             }
             To::Single { order: Some(order) } => {
                 Arc::new(SortPreservingMergeExec::new(order.clone(), input).with_fetch(fetch))
@@ -106,6 +133,10 @@ impl To {
         match self {
             To::Hash { keys, partitions } => Partitioning::Hash(keys.clone(), *partitions),
             To::RoundRobin { partitions } => Partitioning::RoundRobinBatch(*partitions),
+            // Nothing above may rely on ranges: which ones two inputs have, only the shuffles know.
+            To::Random { .. } | To::Range(_) => {
+                Partitioning::UnknownPartitioning(self.partitions())
+            }
             To::Broadcast | To::Single { .. } => Partitioning::UnknownPartitioning(1),
         }
     }
@@ -119,8 +150,12 @@ impl To {
     pub fn expressions(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
         match self {
             To::Hash { keys, .. } => keys.iter().collect(),
+            To::Range(ranges) => ranges.order().iter().map(|sort| &sort.expr).collect(),
             To::Single { order: Some(order) } => order.iter().map(|sort| &sort.expr).collect(),
-            To::RoundRobin { .. } | To::Broadcast | To::Single { order: None } => vec![],
+            To::RoundRobin { .. }
+            | To::Random { .. }
+            | To::Broadcast
+            | To::Single { order: None } => vec![],
         }
     }
 
@@ -147,19 +182,30 @@ impl To {
                     partitions: *partitions,
                 })
             }
+            To::Range(ranges) => {
+                let keys = projected(ranges.order(), columns)?;
+                keys.and_then(|keys| ranges.by(keys)).map(To::Range)
+            }
             To::Single { order: Some(order) } => {
-                let sorts = order.iter().map(|sort| {
-                    let expr = update_expr(&sort.expr, columns, false)?;
-                    Ok(expr.map(|expr| PhysicalSortExpr::new(expr, sort.options)))
-                });
-                let sorts = sorts.collect::<Result<Option<Vec<_>>>>()?;
-                sorts.map(|sorts| To::Single {
+                projected(order, columns)?.map(|sorts| To::Single {
                     order: LexOrdering::new(sorts),
                 })
             }
             other => Some(other.clone()),
         })
     }
+}
+
+/// The keys of an order over the columns of a projection; none if one of them is not there.
+fn projected(
+    order: &LexOrdering,
+    columns: &[ProjectionExpr],
+) -> Result<Option<Vec<PhysicalSortExpr>>> {
+    let sorts = order.iter().map(|sort| {
+        let expr = update_expr(&sort.expr, columns, false)?;
+        Ok(expr.map(|expr| PhysicalSortExpr::new(expr, sort.options)))
+    });
+    sorts.collect()
 }
 
 impl fmt::Display for To {
@@ -170,6 +216,8 @@ impl fmt::Display for To {
                 write!(f, "hash({}) in {partitions}", keys.join(", "))
             }
             To::RoundRobin { partitions } => write!(f, "round robin in {partitions}"),
+            To::Random { partitions, seed } => write!(f, "random({seed}) in {partitions}"),
+            To::Range(ranges) => write!(f, "{ranges}"),
             To::Broadcast => write!(f, "broadcast"),
             To::Single { order: None } => write!(f, "single"),
             To::Single { order: Some(order) } => write!(f, "single, ordered by {order}"),

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::SortOptions;
 use arrow::util::pretty::pretty_format_batches;
-use datafusion::common::Statistics;
+use datafusion::common::utils::compare_rows;
+use datafusion::common::{ScalarValue, Statistics};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
@@ -18,7 +20,7 @@ use futures::{StreamExt, TryStreamExt, future};
 use tidegate_checkpoint::frames::Origin;
 use tidegate_checkpoint::{RealVfs, TempRoot, Vfs};
 use tidegate_operators::shuffle::{
-    Edges, EdgesOfTask, Filters, Sealed, SealedWriter, ShuffleExec, ShuffleReadExec, To,
+    Edges, EdgesOfTask, Filters, Ranges, Sealed, SealedWriter, ShuffleExec, ShuffleReadExec, To,
     partitions_of,
 };
 
@@ -229,6 +231,39 @@ pub(crate) fn sorted(mut rows: Vec<String>) -> Vec<String> {
     rows
 }
 
+/// The range of a row, as its values compare with the bounds one by one.
+fn range_of(ranges: &Ranges, batch: &RecordBatch, row: usize) -> usize {
+    let options: Vec<_> = ranges.order().iter().map(|key| key.options).collect();
+    let keys = ranges.order().iter().map(|key| {
+        let values = key.expr.evaluate(batch).unwrap();
+        let values = values.into_array(batch.num_rows()).unwrap();
+        ScalarValue::try_from_array(&values, row).unwrap()
+    });
+    let keys: Vec<ScalarValue> = keys.collect();
+    let bounds = ranges.bounds().iter();
+    let not_behind = bounds.filter(|bound| {
+        let bound = bound.iter().zip(&keys);
+        let bound: Vec<_> = bound
+            .map(|(value, key)| value.cast_to(&key.data_type()).unwrap())
+            .collect();
+        compare_rows(&bound, &keys, &options).unwrap().is_le()
+    });
+    not_behind.count()
+}
+
+/// Rows by ranges of columns, each of them descending or not, NULL first or not.
+pub(crate) fn ranges(
+    input: &Arc<dyn ExecutionPlan>,
+    by: &[(&str, bool, bool)],
+    bounds: Vec<Vec<ScalarValue>>,
+) -> To {
+    let keys = by.iter().map(|(name, descending, nulls_first)| {
+        let options = SortOptions::new(*descending, *nulls_first);
+        PhysicalSortExpr::new(column(input, name), options)
+    });
+    To::Range(Ranges::try_new(LexOrdering::new(keys).unwrap(), bounds).unwrap())
+}
+
 /// Moves rows and looks whether what came out is what a shuffle promises.
 pub(crate) async fn check(what: &str, form: Form, given: &[Vec<RecordBatch>], to: &To) {
     let setup = Setup::default();
@@ -271,7 +306,18 @@ pub(crate) async fn check(what: &str, form: Form, given: &[Vec<RecordBatch>], to
             let keys: Vec<i64> = texts(&found[0]).iter().map(key).collect();
             assert!(keys.is_sorted(), "{about}: {keys:?}");
         }
-        To::RoundRobin { .. } | To::Broadcast | To::Single { order: None } => {}
+        To::Range(ranges) => {
+            for (at, batch) in found
+                .iter()
+                .enumerate()
+                .flat_map(|(at, part)| part.iter().map(move |b| (at, b)))
+            {
+                for row in 0..batch.num_rows() {
+                    assert_eq!(range_of(ranges, batch, row), at, "{about}, row {row}");
+                }
+            }
+        }
+        To::RoundRobin { .. } | To::Random { .. } | To::Broadcast | To::Single { order: None } => {}
     }
     drop(found);
     assert_eq!(

@@ -74,6 +74,10 @@ async fn a_slow_reader_holds_back_what_streams() {
     for to in [
         by_hash(&given, 3),
         To::RoundRobin { partitions: 3 },
+        To::Random {
+            partitions: 3,
+            seed: 5,
+        },
         To::Single { order: None },
     ] {
         made.store(0, Ordering::SeqCst);

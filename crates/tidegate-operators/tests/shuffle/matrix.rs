@@ -5,16 +5,18 @@ use std::sync::Arc;
 use arrow::array::*;
 use arrow::compute::{concat, take};
 use arrow::datatypes::*;
+use datafusion::common::ScalarValue;
 use datafusion::physical_plan::ExecutionPlan;
 use tidegate_operators::shuffle::To;
 
 use super::columns::columns;
 use super::forms::{
-    BATCH_ROWS, FORMS, Form, Setup, check, column, input, moved, ordered, sealed, shuffle, texts,
+    BATCH_ROWS, FORMS, Form, Setup, check, column, input, moved, ordered, ranges, sealed, shuffle,
+    sorted, texts,
 };
 
 /// Rows with ascending keys `k` (NULL first, many alike), numbers and a column of each type.
-fn rows(first: i64, count: usize) -> RecordBatch {
+pub(crate) fn rows(first: i64, count: usize) -> RecordBatch {
     let key = |row: usize| (first + row as i64 / 3 > 0).then_some(first + row as i64 / 3);
     let keys: ArrayRef = Arc::new(Int64Array::from_iter((0..count).map(key)));
     let places = UInt32Array::from_iter_values((0..count).map(|row| (row * 7 % 5) as u32));
@@ -52,7 +54,7 @@ fn inputs() -> Vec<(&'static str, Vec<Vec<RecordBatch>>)> {
 }
 
 /// Each division that these rows can be given.
-fn divisions(input: &Arc<dyn ExecutionPlan>) -> Vec<To> {
+pub(crate) fn divisions(input: &Arc<dyn ExecutionPlan>) -> Vec<To> {
     let hash = |names: &[&str], partitions| To::Hash {
         keys: names.iter().map(|name| column(input, name)).collect(),
         partitions,
@@ -69,6 +71,66 @@ fn divisions(input: &Arc<dyn ExecutionPlan>) -> Vec<To> {
         To::Broadcast,
         To::Single { order: None },
         ordered(input, "k"),
+        chance(1, 7),
+        chance(5, 7),
+        chance(200, 7),
+    ]
+    .into_iter()
+    .chain(divisions_by_range(input))
+    .collect()
+}
+
+fn chance(partitions: usize, seed: u64) -> To {
+    To::Random { partitions, seed }
+}
+
+fn divisions_by_range(input: &Arc<dyn ExecutionPlan>) -> Vec<To> {
+    let number = |value: i64| ScalarValue::from(value);
+    let text = |value: &str| ScalarValue::from(value);
+    let one = |values: Vec<ScalarValue>| values.into_iter().map(|value| vec![value]).collect();
+    let null = ScalarValue::Int64(None);
+    let (up, down, nulls_first) = (false, true, true);
+    vec![
+        ranges(input, &[("k", up, !nulls_first)], vec![]),
+        ranges(
+            input,
+            &[("k", up, nulls_first)],
+            one(vec![number(1), number(10), number(90)]),
+        ),
+        ranges(
+            input,
+            &[("k", up, !nulls_first)],
+            one(vec![number(10), number(10), null.clone()]),
+        ),
+        ranges(
+            input,
+            &[("k", down, nulls_first)],
+            one(vec![null, number(50), number(-2)]),
+        ),
+        ranges(
+            input,
+            &[("utf8 view", up, nulls_first)],
+            one(vec![text("a"), text("b")]),
+        ),
+        ranges(
+            input,
+            &[("dictionary of utf8", down, !nulls_first)],
+            one(vec![text("a")]),
+        ),
+        ranges(
+            input,
+            &[("float64", up, nulls_first)],
+            one(vec![0.0.into(), f64::NAN.into()]),
+        ),
+        ranges(
+            input,
+            &[("utf8", down, !nulls_first), ("k", up, nulls_first)],
+            vec![
+                vec![text("a"), number(7)],
+                vec![text("a"), number(40)],
+                vec![text(""), number(9)],
+            ],
+        ),
     ]
 }
 
@@ -83,7 +145,7 @@ async fn every_division_of_every_input() {
             }
         }
     }
-    assert_eq!(checked, 6 * 11 * 2);
+    assert_eq!(checked, 6 * 22 * 2);
 }
 
 #[tokio::test]
@@ -94,6 +156,7 @@ async fn rows_without_columns_are_counted() {
     let given = vec![vec![batch.clone(), batch.slice(0, 1)], vec![batch]];
     let ways = [
         To::RoundRobin { partitions: 3 },
+        chance(3, 1),
         To::Broadcast,
         To::Single { order: None },
     ];
@@ -102,6 +165,46 @@ async fn rows_without_columns_are_counted() {
             check("no columns", form, &given, &to).await;
         }
     }
+}
+
+/// Where a row goes by chance or in turn follows from its task and its place in it: not from the form, nor from how rows
+/// were cut into batches.
+#[tokio::test]
+async fn chance_and_turns_are_the_same_in_both_forms_and_of_any_batches() {
+    let whole = vec![vec![rows(0, 300), rows(1, 40)], vec![rows(-50, 300)]];
+    let cut = |part: &Vec<RecordBatch>| -> Vec<RecordBatch> {
+        let one = |batch: &RecordBatch| -> Vec<RecordBatch> {
+            let starts = (0..batch.num_rows()).step_by(7);
+            let rows = |start: usize| 7.min(batch.num_rows() - start);
+            starts
+                .map(|start| batch.slice(start, rows(start)))
+                .collect()
+        };
+        part.iter().flat_map(one).collect()
+    };
+    let cut: Vec<_> = whole.iter().map(cut).collect();
+    let (one, another) = (chance(4, 11), chance(4, 12));
+    let mut all = Vec::new();
+    for (to, least) in [
+        (one, 110),
+        (another, 110),
+        (To::RoundRobin { partitions: 4 }, 160),
+    ] {
+        let mut found = Vec::new();
+        for given in [&whole, &cut] {
+            for form in FORMS {
+                let setup = Setup::default();
+                let given = input(given.clone());
+                let parts = moved(form, &given, &to, None, &setup).await.unwrap();
+                let parts = parts.iter().map(|part| sorted(texts(part)));
+                found.push(parts.collect::<Vec<_>>());
+            }
+        }
+        assert!(found.windows(2).all(|pair| pair[0] == pair[1]), "{to}");
+        assert!(found[0].iter().all(|part| part.len() >= least), "{to}");
+        all.push(found.remove(0));
+    }
+    assert!(all.windows(2).all(|pair| pair[0] != pair[1]));
 }
 
 /// Rows of equal keys come in any order of the tasks, but those of one task as they are.
@@ -165,6 +268,8 @@ async fn tiny_batches_become_whole_ones() {
     for to in [
         to,
         To::RoundRobin { partitions: 3 },
+        chance(3, 1),
+        ranges(&given, &[("k", false, false)], vec![vec![200_i64.into()]]),
         To::Broadcast,
         ordered(&given, "k"),
     ] {
@@ -204,7 +309,8 @@ async fn a_limit_stops_what_comes_out_and_is_passed_down() {
         keys: vec![column(&given, "k")],
         partitions: 3,
     };
-    for to in [hash, To::RoundRobin { partitions: 3 }] {
+    let range = ranges(&given, &[("k", false, false)], vec![vec![5_i64.into()]]);
+    for to in [hash, range, chance(3, 1), To::RoundRobin { partitions: 3 }] {
         assert!(
             shuffle(&given, &to, None).with_fetch(Some(5)).is_none(),
             "{to}"

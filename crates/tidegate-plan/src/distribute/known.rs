@@ -10,20 +10,28 @@ pub(super) enum Known {
     Anyhow,
     /// All are in one partition.
     Single,
-    /// By a hash of keys in their order. What is known to be equal to a key stands beside it; a key that is no longer
-    /// among the columns has nothing left.
-    Hash(Vec<Vec<Expr>>),
+    /// By a hash of keys in their order, into so many partitions. What is known to be equal to a key stands beside it; a
+    /// key that is no longer among the columns has nothing left.
+    Hash(Vec<Vec<Expr>>, usize),
 }
 
 impl Known {
     /// By a hash of these keys.
-    pub(super) fn hash(keys: &[Expr]) -> Self {
-        Known::Hash(keys.iter().map(|key| vec![bare(key)]).collect())
+    pub(super) fn hash(keys: &[Expr], partitions: usize) -> Self {
+        let keys = keys.iter().map(|key| vec![bare(key)]);
+        Known::Hash(keys.collect(), partitions)
     }
 
-    /// Whether rows are divided by exactly these keys in this order.
-    pub(super) fn is_by(&self, keys: &[Expr]) -> bool {
-        let Known::Hash(by) = self else {
+    /// Whether rows are divided by exactly these keys in this order, into so many partitions.
+    pub(super) fn is_by(&self, keys: &[Expr], partitions: usize) -> bool {
+        match self {
+            Known::Hash(_, count) => *count == partitions && self.has_keys(keys),
+            _ => false,
+        }
+    }
+
+    fn has_keys(&self, keys: &[Expr]) -> bool {
+        let Known::Hash(by, _) = self else {
             return false;
         };
         let mut pairs = by.iter().zip(keys);
@@ -37,16 +45,16 @@ impl Known {
         match self {
             Known::Anyhow => false,
             Known::Single => true,
-            Known::Hash(by) if by.len() < keys.len() => by
+            Known::Hash(by, _) if by.len() < keys.len() => by
                 .iter()
                 .all(|equal| equal.iter().any(|key| keys_bare.contains(key))),
-            Known::Hash(_) => self.is_by(keys),
+            Known::Hash(..) => self.has_keys(keys),
         }
     }
 
     /// The same with each key as `f` says it; a key of which it says nothing is lost, and the division with it.
     fn mapped(self, f: impl Fn(&Expr) -> Vec<Expr>) -> Self {
-        let Known::Hash(by) = self else {
+        let Known::Hash(by, partitions) = self else {
             return self;
         };
         let mapped = by
@@ -55,7 +63,7 @@ impl Known {
         let mapped: Vec<Vec<Expr>> = mapped.collect();
         match mapped.iter().any(Vec::is_empty) {
             true => Known::Anyhow,
-            false => Known::Hash(mapped),
+            false => Known::Hash(mapped, partitions),
         }
     }
 
@@ -84,7 +92,7 @@ impl Known {
     }
 
     /// Of the rows of a join whose sides were divided by its keys.
-    pub(super) fn above_join(join: &Join) -> Self {
+    pub(super) fn above_join(join: &Join, partitions: usize) -> Self {
         use JoinType::{
             Full, Inner, Left, LeftAnti, LeftMark, LeftSemi, Right, RightAnti, RightMark, RightSemi,
         };
@@ -97,7 +105,7 @@ impl Known {
         let by: Vec<Vec<Expr>> = sides.collect();
         match by.iter().any(Vec::is_empty) {
             true => Known::Anyhow,
-            false => Known::Hash(by),
+            false => Known::Hash(by, partitions),
         }
     }
 }

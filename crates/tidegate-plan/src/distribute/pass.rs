@@ -1,8 +1,8 @@
 //! The pass: from the leaves up, what must come together is brought together, and what is together stays.
 
 use datafusion::common::JoinSide;
-use datafusion::common::not_impl_err;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{internal_err, not_impl_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::logical_plan::{Join, Repartition, Union, Window};
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
@@ -12,10 +12,11 @@ use datafusion::logical_expr::{
 use tidegate_operators::shuffle::Filters;
 
 use super::known::{Known, bare};
-use super::node::{Movement, Shuffle};
+use super::node::{Movement, Shuffle, Why};
+use super::partition::{By, Met, Partition, as_partition};
 use crate::evidence;
 use crate::join_order::{self, Expected, is_shared};
-use crate::write;
+use crate::{map, write};
 
 /// Who may share the side of a join that is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,16 @@ pub(crate) struct Distributor<'a> {
     pub(crate) partitions: usize,
     pub(crate) builds: Builds,
     pub(crate) scans: &'a dyn Fn(&TableScan) -> Scans,
+    pub(crate) repeats: Repeats,
+}
+
+/// How often a plan runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeats {
+    /// Once.
+    Once,
+    /// Again and again: it is what a recursive query repeats.
+    Again,
 }
 
 /// A plan, and how its rows are divided.
@@ -74,7 +85,10 @@ impl Distributor<'_> {
             LogicalPlan::Repartition(repartition) => self.repartition(repartition),
             plan @ LogicalPlan::Sort(_) => self.sort(plan),
             plan @ LogicalPlan::RecursiveQuery(_) => self.recursive(plan),
-            plan => self.other(plan),
+            plan => match as_partition(&plan) {
+                Some(partition) => self.partition(partition),
+                None => self.other(plan),
+            },
         }
     }
 
@@ -111,6 +125,8 @@ impl Distributor<'_> {
             LogicalPlan::Projection(projection) => known.above_projection(projection),
             LogicalPlan::SubqueryAlias(alias) => known.above_alias(alias),
             LogicalPlan::Unnest(_) if known != Known::Single => Known::Anyhow,
+            // It may have made other keys.
+            plan if map::is_map(plan) && known != Known::Single => Known::Anyhow,
             plan if write::is_write(plan) => Known::Single,
             _ => known,
         };
@@ -130,7 +146,7 @@ impl Distributor<'_> {
         };
         let columns = aggregate.schema.columns();
         let known = match input.known {
-            Known::Hash(_) if is_set => Known::Anyhow,
+            Known::Hash(..) if is_set => Known::Anyhow,
             known => known.above_group(&aggregate.group_expr, &columns),
         };
         aggregate.input = input.plan.into();
@@ -179,7 +195,60 @@ impl Distributor<'_> {
         Ok(Divided { plan, known })
     }
 
-    /// What the text asks for: DISTRIBUTE BY.
+    /// The division that is asked for, unless rows are divided so already.
+    fn partition(&self, partition: &Partition) -> Result<Divided> {
+        let Partition {
+            input,
+            by,
+            count,
+            met,
+        } = partition;
+        if self.repeats == Repeats::Again {
+            return not_impl_err!("DISTRIBUTE BY inside a recursive query");
+        }
+        let (mut input, partitions) = (self.visit(input.clone())?, *count);
+        if partitions == 1 {
+            return Ok(self.single(input));
+        }
+        let may_stay = *met == Met::Stays;
+        let mut known = Known::Anyhow;
+        let to = match by {
+            By::Hash(keys) => {
+                let keys: Vec<Expr> = keys.iter().map(bare).collect();
+                if may_stay && input.known.is_by(&keys, partitions) {
+                    return Ok(input);
+                }
+                // Where all else is in one partition, nothing above takes what is in several.
+                if self.partitions > 1 {
+                    known = Known::hash(&keys, partitions);
+                }
+                Movement::Hash { keys, partitions }
+            }
+            By::Range { bounds: None, .. } => return internal_err!("ranges have no bounds"),
+            By::Range {
+                keys,
+                bounds: Some(bounds),
+            } => Movement::Range {
+                keys: keys.clone(),
+                bounds: bounds.clone(),
+            },
+            By::RoundRobin => match dealt(&input.plan, partitions)? {
+                Some(dealt) if may_stay => {
+                    input.plan = dealt;
+                    Movement::Dealt { partitions }
+                }
+                _ => Movement::RoundRobin { partitions },
+            },
+            By::Random { seed } => Movement::Random {
+                partitions,
+                seed: *seed,
+            },
+        };
+        let plan = self.moved(input.plan, to, Why::Asked);
+        Ok(Divided { plan, known })
+    }
+
+    /// What the builder of DataFusion asks for.
     fn repartition(&self, repartition: Repartition) -> Result<Divided> {
         let input = self.visit(repartition.input.as_ref().clone())?;
         Ok(match repartition.partitioning_scheme {
@@ -202,6 +271,7 @@ impl Distributor<'_> {
     fn recursive(&self, plan: LogicalPlan) -> Result<Divided> {
         let whole = Distributor {
             partitions: 1,
+            repeats: Repeats::Again,
             ..*self
         };
         let plan = plan.map_children(|input| Ok(Transformed::yes(whole.distribute(input)?)))?;
@@ -234,13 +304,13 @@ impl Distributor<'_> {
             }
             Way::Divided => {
                 let (lefts, rights): (Vec<Expr>, Vec<Expr>) = join.on.iter().cloned().unzip();
-                if !left.known.is_by(&lefts) {
+                if !left.known.is_by(&lefts, self.partitions) {
                     left = self.hash(left, &lefts);
                 }
-                if !right.known.is_by(&rights) {
+                if !right.known.is_by(&rights, self.partitions) {
                     right = self.hash(right, &rights);
                 }
-                Known::above_join(&join)
+                Known::above_join(&join, self.partitions)
             }
         };
         (join.left, join.right) = (left.plan.into(), right.plan.into());
@@ -300,8 +370,8 @@ impl Distributor<'_> {
             return self.single(input);
         }
         let keys: Vec<Expr> = keys.iter().map(bare).collect();
-        let known = Known::hash(&keys);
         let partitions = self.partitions;
+        let known = Known::hash(&keys, partitions);
         let plan = self.shuffle(input.plan, Movement::Hash { keys, partitions });
         Divided { plan, known }
     }
@@ -316,11 +386,39 @@ impl Distributor<'_> {
     }
 
     fn shuffle(&self, input: LogicalPlan, to: Movement) -> LogicalPlan {
+        self.moved(input, to, Why::Needed)
+    }
+
+    fn moved(&self, input: LogicalPlan, to: Movement, why: Why) -> LogicalPlan {
         let filters = match self.builds {
             Builds::OfOneProcess => Filters::Pass,
             Builds::OfEachTask => Filters::Stop,
         };
-        Shuffle::plan(input, to, filters)
+        let shuffle = Shuffle {
+            input,
+            to,
+            filters,
+            why,
+        };
+        shuffle.plan()
+    }
+}
+
+/// The plan with its table read in so many partitions; none if it is not one table of files, row by row.
+fn dealt(plan: &LogicalPlan, partitions: usize) -> Result<Option<LogicalPlan>> {
+    match plan {
+        LogicalPlan::TableScan(scan) => Ok(evidence::dealt(scan, partitions)),
+        LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Filter(_) => {
+            let mut inputs = Vec::new();
+            for input in plan.inputs() {
+                match dealt(input, partitions)? {
+                    Some(input) => inputs.push(input),
+                    None => return Ok(None),
+                }
+            }
+            plan.with_new_exprs(plan.expressions(), inputs).map(Some)
+        }
+        _ => Ok(None),
     }
 }
 

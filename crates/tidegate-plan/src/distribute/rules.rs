@@ -7,6 +7,7 @@ use datafusion::common::DataFusionError;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
@@ -150,6 +151,14 @@ fn combined(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPla
     let (true, Some(shuffle)) = (is_final(last.mode()), shuffle) else {
         return Ok(None);
     };
+    // One that was asked for by fewer keys brings groups together as it is.
+    let is_by_groups = match shuffle.to() {
+        To::Hash { keys, .. } => is_by_groups(last, keys),
+        _ => true,
+    };
+    if !is_by_groups {
+        return Ok(None);
+    }
     let to = match shuffle.to() {
         // The groups as the partial aggregate gives them, with the number of their grouping set.
         To::Hash { partitions, .. } => To::Hash {
@@ -162,6 +171,18 @@ fn combined(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPla
     let first = replace_children_if_necessary(Arc::clone(last.input()), vec![input])?;
     let shuffle = Arc::new(shuffle.with(first, to)?);
     replace_children_if_necessary(Arc::clone(node), vec![shuffle]).map(Some)
+}
+
+/// Whether rows are divided by the keys of an aggregate. Those of grouping sets always are: nothing else brings such
+/// groups together.
+fn is_by_groups(last: &AggregateExec, keys: &[Arc<dyn PhysicalExpr>]) -> bool {
+    let Some(first) = last.input().downcast_ref::<AggregateExec>() else {
+        return false;
+    };
+    let groups = first.group_expr();
+    let mut pairs = groups.expr().iter().zip(keys);
+    !groups.is_single()
+        || groups.expr().len() == keys.len() && pairs.all(|((group, _), key)| group == key)
 }
 
 /// An aggregate over one partition asks for no division of it: DataFusion would make one for grouping sets.

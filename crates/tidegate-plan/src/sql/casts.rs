@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
     Signature, Volatility, lit,
 };
 
+use super::distribute_by;
 use super::error::{Code, Error};
 use super::timestamp_text;
 use super::value_text;
@@ -34,6 +35,7 @@ pub fn functions() -> Vec<Arc<ScalarUDF>> {
             Arc::clone(&TIME_TEXT),
             value_text::function(),
             timestamp_text::function(),
+            distribute_by::function(),
         ])
         .collect()
 }

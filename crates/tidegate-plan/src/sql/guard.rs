@@ -15,6 +15,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
+use super::distribute_by;
 use super::error::{Error, Result};
 use super::source::Source;
 use super::walk::{Flow, Stop, each_expression, look};
@@ -108,7 +109,9 @@ impl Guard<'_> {
             .map_err(|error| error.hint("write SET name = value before the query"))?;
         self.refuse_if(format_clause.is_some(), "FORMAT", end)
             .map_err(|error| error.hint("choose the output with -F, or write COPY … TO"))?;
-        self.refuse_if(!pipe_operators.is_empty(), "the pipe syntax `|>`", end)
+        let is_clause = distribute_by::is_clause(pipe_operators);
+        let is_refused = !pipe_operators.is_empty() && !is_clause;
+        self.refuse_if(is_refused, "the pipe syntax `|>`", end)
     }
 
     fn with(&self, with: &With) -> Result<()> {

@@ -31,6 +31,7 @@ mod calls;
 mod cast_names;
 mod casts;
 mod describe;
+mod distribute_by;
 mod exponents;
 mod names;
 mod otherwise;
@@ -59,7 +60,7 @@ pub use casts::functions;
 pub use error::{Code, Error, Result, did_you_mean, near};
 pub use errors::{from_datafusion, too_much_text};
 pub use parameters::Parameters;
-pub use plan::{Inputs, plan, references};
+pub use plan::{Inputs, given_meaning, plan, references};
 pub use source::{Limits, Source};
 pub use statement::{
     Argument, Column, Copy, CreateExternalTable, CreateTableAs, CreateView, Drop, Explain, Insert,
@@ -103,6 +104,8 @@ fn parsed(
     text: &str,
     limits: &Limits,
 ) -> Result<Parsed> {
+    let span = piece.span.clone();
+    let piece = distribute_by::piped(piece, source).map_err(|error| error.at(span))?;
     let (statement, nesting) = stack::with_room(piece.shape.nesting, piece.shape.links, || {
         let work = std::panic::AssertUnwindSafe(|| parse::statement(source, &piece, limits));
         std::panic::catch_unwind(work).unwrap_or_else(|_| Err(stack::defect()))

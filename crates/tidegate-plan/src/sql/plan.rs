@@ -38,7 +38,7 @@ use super::parameters::{self, Parameters};
 use super::stack;
 use super::statement::{Insert, Parsed, Query, Statement};
 use super::types::Types;
-use super::{calls, cast_names, casts, using, virtual_columns, zones};
+use super::{calls, cast_names, casts, distribute_by, using, virtual_columns, zones};
 
 /// How often a missed column may be respelt before the error stands.
 const RESPELL_MAX: usize = 64;
@@ -131,7 +131,13 @@ fn query(query: &Query, parsed: &Parsed, inputs: &Inputs<'_>) -> Result<LogicalP
     calls::check(&ast, inputs.state, &parsed.source)?;
 
     let failed = |error| errors::translate(error, Some(&parsed.source), Some(inputs.state));
-    let context = Context::new(inputs);
+    let mut context = Context::new(inputs);
+    let divided = distribute_by::place(&ast);
+    if divided.is_some() {
+        // Rows of a partition stay in the order in which they come.
+        let config = Arc::make_mut(&mut context.config);
+        config.sql_parser.enable_subquery_sort_elimination = false;
+    }
     let (mut tries, mut marked) = (0, false);
     let plan = loop {
         let planner = SqlToRel::new_with_options(&context, options());
@@ -160,8 +166,20 @@ fn query(query: &Query, parsed: &Parsed, inputs: &Inputs<'_>) -> Result<LogicalP
             _ => {}
         }
     }
+    let plan = distribute_by::restore(plan).map_err(|error| match error {
+        crate::Error::DataFusion(error) => failed(error),
+        error => {
+            let place = divided.and_then(|span| parsed.source.range(span));
+            Error::new(Code::Invalid, error.to_string()).at(place)
+        }
+    })?;
     let plan = casts::round(plan).map_err(failed)?;
     naming::restore(plan).map_err(failed)
+}
+
+/// Gives a plan that was built of expressions the meaning that SQL gives them.
+pub fn given_meaning(plan: LogicalPlan) -> crate::Result<LogicalPlan> {
+    Ok(casts::round(plan)?)
 }
 
 fn session_zone(state: &SessionState) -> &str {
@@ -192,6 +210,7 @@ struct Context<'a> {
     inputs: &'a Inputs<'a>,
     sources: HashMap<&'a str, Arc<dyn TableSource>>,
     types: Arc<dyn TypePlanner>,
+    config: Arc<ConfigOptions>,
 }
 
 impl<'a> Context<'a> {
@@ -206,6 +225,7 @@ impl<'a> Context<'a> {
             inputs,
             sources,
             types: Arc::new(Types { zone }),
+            config: Arc::clone(inputs.state.config_options()),
         }
     }
 }
@@ -296,7 +316,7 @@ impl ContextProvider for Context<'_> {
     }
 
     fn options(&self) -> &ConfigOptions {
-        self.inputs.state.config_options()
+        &self.config
     }
 
     fn udf_names(&self) -> Vec<String> {

@@ -112,7 +112,10 @@ pub(crate) fn trailing(word: &str) -> Option<Error> {
             "leave it out: it does not change the rows",
         ),
         "RETURNING" => ("RETURNING is not supported", "query the table afterwards"),
-        "DISTRIBUTE" => ("DISTRIBUTE BY is not supported yet", "leave it out"),
+        "DISTRIBUTE" => (
+            "DISTRIBUTE is not understood here",
+            "write DISTRIBUTE BY a INTO 4 PARTITIONS at the end of a query",
+        ),
         _ => return None,
     };
     Some(Error::unsupported(message).hint(hint))

@@ -11,8 +11,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     self, Expr, GroupByExpr, OrderByExpr, OrderByKind, Select, SelectFlavor, SelectItem, SetExpr,
-    SetOperator, SetQuantifier, TableFactor, TableWithJoins, Value, ValueWithSpan, Visitor,
-    VisitorMut, WildcardAdditionalOptions,
+    SetOperator, SetQuantifier, Spanned, TableFactor, TableWithJoins, Value, ValueWithSpan,
+    Visitor, VisitorMut, WildcardAdditionalOptions,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -20,7 +20,7 @@ use super::error::{Code, Error, Result};
 use super::source::{Limits, Source, too_nested};
 use super::statement::Query;
 use super::walk::{Flow, Stop, change, look};
-use super::{balance, guard, naming, tables};
+use super::{balance, distribute_by, guard, naming, tables};
 
 /// Makes a query ready to plan; also says how deep it is.
 pub(crate) fn query(
@@ -47,7 +47,13 @@ pub(crate) fn query(
             .hint("write some of them as joins, or raise `sql_subqueries_max`"));
     }
     guard::check(&ast, source)?;
-    let _ = change(ast.as_mut(), &mut Friendly);
+    let mut friendly = Friendly {
+        source,
+        subqueries: 0,
+    };
+    if let ControlFlow::Break(error) = change(ast.as_mut(), &mut friendly) {
+        return Err(*error);
+    }
     let tables = tables::extract(&mut ast, source, generated)?;
     let parameters = parameters(&ast);
     naming::query(&mut ast);
@@ -131,13 +137,36 @@ fn select_star(table: TableWithJoins) -> Select {
     }
 }
 
-struct Friendly;
+struct Friendly<'a> {
+    source: &'a Source,
+    /// Queries within expressions, and those that see the rows beside them, that are inside each other here.
+    subqueries: usize,
+}
 
-impl VisitorMut for Friendly {
+impl VisitorMut for Friendly<'_> {
     type Break = Stop;
 
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> Flow {
+        if self.subqueries > 0 && distribute_by::is_clause(&query.pipe_operators) {
+            let error =
+                Error::unsupported("DISTRIBUTE BY in a subquery of an expression is not supported");
+            let error = error.hint("leave it out: how such rows are divided changes nothing");
+            return ControlFlow::Break(Box::new(error.at(self.source.range(query.span()))));
+        }
+        if let Err(error) = distribute_by::unfold(query, self.source) {
+            return ControlFlow::Break(Box::new(error));
+        }
         order_by_all(query);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> Flow {
+        self.subqueries += usize::from(is_lateral(factor));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> Flow {
+        self.subqueries -= usize::from(is_lateral(factor));
         ControlFlow::Continue(())
     }
 
@@ -151,7 +180,13 @@ impl VisitorMut for Friendly {
         ControlFlow::Continue(())
     }
 
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> Flow {
+        self.subqueries -= usize::from(holds_subquery(expr));
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> Flow {
+        self.subqueries += usize::from(holds_subquery(expr));
         // DataFusion puts the minus before the text of an interval, where it means the first number only.
         if let Expr::UnaryOp {
             op: ast::UnaryOperator::Minus,
@@ -197,7 +232,7 @@ fn order_by_all(query: &mut ast::Query) {
     query.body = select_all(inner).body;
 }
 
-fn no_values() -> ast::Values {
+pub(super) fn no_values() -> ast::Values {
     ast::Values {
         explicit_row: false,
         value_keyword: false,
@@ -259,6 +294,10 @@ impl Depth {
         self.now -= 1;
         ControlFlow::Continue(())
     }
+}
+
+fn is_lateral(factor: &TableFactor) -> bool {
+    matches!(factor, TableFactor::Derived { lateral: true, .. })
 }
 
 fn holds_subquery(expr: &Expr) -> bool {

@@ -23,11 +23,12 @@ use datafusion::physical_plan::{
     DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, WindowExpr,
 };
 
+use tidegate_operators::map::MapBatchesExec;
 use tidegate_operators::parquet::GuardedScan;
-use tidegate_operators::shuffle::{ShuffleExec, ShuffleReadExec, To};
+use tidegate_operators::shuffle::{Ranges, ShuffleExec, ShuffleReadExec, To, bounds_text};
 
 use super::resolve::{self, resolved};
-use super::text::{expression, list, plain_name, sort_key};
+use super::text::{expression, list, plain_name, scalar, sort_key};
 use crate::graph::Word;
 
 /// The word and the particulars of an operator.
@@ -46,6 +47,9 @@ pub(super) fn of(plan: &dyn ExecutionPlan) -> (Word, String) {
     }
     if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
         return (Word::Map, projection_detail(projection));
+    }
+    if let Some(map) = plan.downcast_ref::<MapBatchesExec>() {
+        return (Word::Map, format!("with {}", map.function().name()));
     }
     if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
         return (Word::Aggregate, aggregate_detail(aggregate));
@@ -337,6 +341,10 @@ fn movements(plan: &dyn ExecutionPlan) -> Option<(Word, String)> {
             format!("by hash({keys}) to {partitions} partitions")
         }
         To::RoundRobin { partitions } => format!("in turn to {partitions} partitions"),
+        To::Random { partitions, seed } => {
+            format!("by chance to {partitions} partitions, seed {seed}")
+        }
+        To::Range(ranges) => range_text(ranges, input),
         To::Broadcast => "to every partition".into(),
         To::Single { order: None } => format!("to one partition{}", first(plan)),
         To::Single { order: Some(order) } => {
@@ -345,6 +353,15 @@ fn movements(plan: &dyn ExecutionPlan) -> Option<(Word, String)> {
         }
     };
     Some((Word::Shuffle, to))
+}
+
+fn range_text(ranges: &Ranges, input: &dyn ExecutionPlan) -> String {
+    let order = shown_order(ranges.order(), input);
+    let head = format!("by range({order}) to {} partitions", ranges.count());
+    match ranges.bounds() {
+        [] => head,
+        bounds => format!("{head}, cut at {}", bounds_text(bounds, scalar)),
+    }
 }
 
 fn first(plan: &dyn ExecutionPlan) -> String {

@@ -266,7 +266,8 @@ fn word(operator: &Operator) -> String {
     operator.to_string().to_lowercase()
 }
 
-fn scalar(value: &ScalarValue) -> String {
+/// A value as SQL writes it.
+pub(crate) fn scalar(value: &ScalarValue) -> String {
     match value {
         value if value.is_null() => "null".into(),
         ScalarValue::Utf8(Some(text))

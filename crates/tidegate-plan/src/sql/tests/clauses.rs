@@ -79,10 +79,6 @@ const REFUSED: &[(&str, &str)] = &[
         "SELECT a FROM t CLUSTER BY a",
         "CLUSTER BY is not supported",
     ),
-    (
-        "SELECT a FROM t DISTRIBUTE BY a",
-        "DISTRIBUTE BY is not supported",
-    ),
     ("SELECT a FROM t SORT BY a", "SORT BY is not supported"),
     ("SELECT * ILIKE 'a%' FROM t", "`* ILIKE` is not supported"),
     (
