@@ -6,14 +6,19 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt;
 use tidegate_catalog::{Existing, Named};
 use tidegate_plan::sql::{self, Parsed, Show, Statement};
 use tidegate_plan::{ExplainFormat, StageGraph, explain, explain_analyze};
 
 use crate::convert;
+use crate::dataflow::{self, Dataflow};
 use crate::error::{Error, ErrorKind, Result};
 use crate::information;
+use crate::notice::Notice;
 use crate::planner::{self, Planner};
 use crate::private;
 use crate::query::{BatchStream, Query, QueryKind, QueryState, Start};
@@ -59,13 +64,34 @@ async fn planned(session: &Session, parsed: Parsed) -> Result<Query> {
 
 async fn rows(session: &Session, planner: &Planner, parsed: &Parsed) -> Result<Query> {
     let (logical, notices) = planner.logical(parsed).await?;
+    rows_of(session, planner, logical, notices, Some(parsed)).await
+}
+
+/// The query of a dataflow.
+pub(crate) async fn flow(session: &Session, flow: &Dataflow) -> Result<Query> {
+    let planner = session.planner()?;
+    let registry = session.inner.registry.read().clone();
+    let (logical, notices) = dataflow::built(&flow.step, &planner, &registry).await?;
+    match &flow.output {
+        Some(output) => write::flow(session, &planner, logical, notices, output).await,
+        None => rows_of(session, &planner, logical, notices, None).await,
+    }
+}
+
+async fn rows_of(
+    session: &Session,
+    planner: &Planner,
+    logical: LogicalPlan,
+    notices: Vec<Notice>,
+    parsed: Option<&Parsed>,
+) -> Result<Query> {
     let graph = planner.graph(logical, parsed).await?;
     let state = QueryState::new(notices);
     Ok(Query {
         kind: QueryKind::Rows,
         schema: graph.schema(),
         explain: graph.to_string(),
-        start: run(session, planner, graph, parsed.clone()),
+        start: run(session, planner, graph, parsed.cloned()),
         state,
         timeout: planner.settings.timeout,
         pool: session.pool()?,
@@ -73,21 +99,36 @@ async fn rows(session: &Session, planner: &Planner, parsed: &Parsed) -> Result<Q
 }
 
 /// Starts a graph: readers are attached, the plan runs on the session's threads.
-fn run(session: &Session, planner: &Planner, graph: StageGraph, parsed: Parsed) -> Start {
+fn run(session: &Session, planner: &Planner, graph: StageGraph, parsed: Option<Parsed>) -> Start {
     let session = session.clone();
     let state = planner.state.clone();
     Box::new(move |query: Arc<QueryState>| {
         Box::pin(async move {
             let graph = running::attach(&session, graph, &query)?;
             let batches = running::start(&session, &state, &graph, &query).await?;
-            let views = tables::views(&session.inner.catalog, &parsed.statement);
-            let failed = move |error| {
-                let error = convert::from_datafusion(error, Some(&parsed), Some(&state));
-                convert::blamed(error, &parsed, views)
-            };
+            let failed = failures(&session, parsed, state);
             Ok(Box::pin(batches.map(move |batch| batch.map_err(&failed))) as BatchStream)
         })
     })
+}
+
+/// What an error of a running statement is for its user; a dataflow has no text that it could speak of.
+fn failures(
+    session: &Session,
+    parsed: Option<Parsed>,
+    state: SessionState,
+) -> impl Fn(DataFusionError) -> Error + Send + 'static {
+    let parsed = parsed.map(|parsed| {
+        let views = tables::views(&session.inner.catalog, &parsed.statement);
+        (parsed, views)
+    });
+    move |error| match &parsed {
+        Some((parsed, views)) => {
+            let error = convert::from_datafusion(error, Some(parsed), Some(&state));
+            convert::blamed(error, parsed, *views)
+        }
+        None => convert::from_datafusion(error, None, Some(&state)),
+    }
 }
 
 async fn explained(
@@ -108,7 +149,7 @@ async fn explained(
         QueryKind::Write => write::graph(session, planner, &inner).await?,
         QueryKind::Rows => {
             let (logical, notices) = planner.logical(&inner).await?;
-            (planner.graph(logical, &inner).await?, notices)
+            (planner.graph(logical, Some(&inner)).await?, notices)
         }
         QueryKind::Command => {
             return Err(Error::new(

@@ -40,7 +40,7 @@ impl Session {
             Diagnosis::Done(findings) => findings,
             Diagnosis::Csv(case) => self.csv(path, &case).await?,
             Diagnosis::Records { from, notices } => {
-                let scanned = self.scan(&from).await?;
+                let scanned = self.scanned(&from).await?;
                 Findings::of_scan(path, &scanned.scan(), &notices).map_err(convert::from_catalog)?
             }
         };
@@ -51,11 +51,11 @@ impl Session {
     }
 
     async fn csv(&self, path: &str, case: &CsvCase) -> Result<Findings> {
-        let first = self.scan(&case.call.to_string()).await?;
+        let first = self.scanned(&case.call.to_string()).await?;
         let mut best = None;
         for call in case.remedies(&first.scan()) {
             // A remedy is told only when it has been tried.
-            let tried = self.scan(&call.to_string()).await?;
+            let tried = self.scanned(&call.to_string()).await?;
             if tried.failed.is_none() {
                 best = Some((call, tried.rows, tried.rejects.count()));
                 break;
@@ -68,7 +68,7 @@ impl Session {
     }
 
     /// Reads every column of every row; an error of the data ends it and is no error of this.
-    async fn scan(&self, from: &str) -> Result<Scanned> {
+    async fn scanned(&self, from: &str) -> Result<Scanned> {
         let mut scanned = Scanned {
             rows: 0,
             rejects: Arc::default(),

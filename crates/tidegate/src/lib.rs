@@ -1,6 +1,6 @@
 //! Tidegate, embedded: SQL over directories of Parquet and CSV in a Rust program.
 //!
-//! This crate owns the public API: [`Session`], [`Query`], [`Settings`] and [`Error`]. It knows
+//! This crate owns the public API: [`Session`], [`Query`], [`Dataflow`], [`Settings`] and [`Error`]. It knows
 //! nothing of file formats, operators or printing; those live in the crates below it, and an
 //! embedding program names none of them.
 //!
@@ -17,9 +17,11 @@
 
 mod commands;
 mod convert;
+mod dataflow;
 mod doctor;
 mod error;
 mod evidence;
+pub mod expr;
 pub mod extend;
 mod information;
 mod inspect;
@@ -37,6 +39,7 @@ mod tables;
 pub mod write;
 
 pub use arrow;
+pub use dataflow::{Dataflow, Division, Output};
 pub use datafusion::DATAFUSION_VERSION;
 pub use datafusion::scalar::ScalarValue as Value;
 pub use error::{Error, ErrorKind, Result};

@@ -66,7 +66,11 @@ impl Planner {
     }
 
     /// The graph of stages of a logical plan: the one way every statement goes.
-    pub(crate) async fn graph(&self, plan: LogicalPlan, parsed: &Parsed) -> Result<StageGraph> {
+    pub(crate) async fn graph(
+        &self,
+        plan: LogicalPlan,
+        parsed: Option<&Parsed>,
+    ) -> Result<StageGraph> {
         let graph = async {
             self.step_done();
             let plan = Optimized::new(&plan, &self.state)?;
@@ -87,7 +91,7 @@ impl Planner {
         };
         graph
             .await
-            .map_err(|error| convert::from_plan(error, Some(parsed), Some(&self.state)))
+            .map_err(|error| convert::from_plan(error, parsed, Some(&self.state)))
     }
 
     fn step_done(&self) {

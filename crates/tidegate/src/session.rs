@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::{TableFunctionImpl, TableProvider};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
@@ -20,18 +20,20 @@ use tidegate_checkpoint::temp::{Reservation, TempRoot};
 use tidegate_operators::rejects::{Limits, RejectLog};
 use tidegate_operators::source::ScanAccess;
 use tidegate_plan::sql::{self, Parsed};
-use tidegate_plan::{PlanSettings, Registry, session_state};
+use tidegate_plan::{MapFunction, PlanSettings, Registry, session_state};
 use tidegate_runtime::{CpuPool, Damage, Fault, Gate, budget};
 
 use crate::Value;
 use crate::commands;
 use crate::convert;
 use crate::error::{Error, ErrorKind, Result};
+use crate::extend;
 use crate::notice::Notice;
 use crate::planner::{self, Planner};
 use crate::query::{self, Query};
 use crate::script::{Script, Statement};
 use crate::settings::{Origin, SettingRow, Settings};
+use crate::tables;
 use crate::write::OutputFile;
 
 pub use builder::{Clock, SessionBuilder, StepHook};
@@ -302,17 +304,7 @@ impl Session {
 
     /// The columns of a table, a view or a path.
     pub async fn columns(&self, table: &str) -> Result<SchemaRef> {
-        let catalog = &self.inner.catalog;
-        // What neither names a table nor looks like a path was meant to be a table.
-        let path = table.contains(['/', '.', '*', ':', '\\']) || Path::new(table).exists();
-        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-        let from = match table.split_once('.') {
-            Some((schema, name)) if schema.eq_ignore_ascii_case("information_schema") => {
-                format!("information_schema.{}", quoted(name))
-            }
-            _ if catalog.look_up(table).is_ok() || !path => quoted(table),
-            _ => format!("'{}'", table.replace('\'', "''")),
-        };
+        let from = tables::quoted(&self.inner.catalog, table);
         let text = format!("SELECT * FROM {from} LIMIT 0");
         Ok(self.sql(&text).await?.schema())
     }
@@ -393,6 +385,44 @@ impl Session {
             .add_table_function(name, function);
     }
 
+    /// Registers a function over batches, for [`Dataflow::map_batches`](crate::Dataflow::map_batches). `columns` says what it
+    /// makes of the columns of its input. How rows are cut into batches is not promised: what it makes of a row must not
+    /// depend on the rows beside it, and each batch may have as many rows as it likes.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use tidegate::arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    /// use tidegate::arrow::datatypes::{DataType, Field, Schema};
+    ///
+    /// # fn main() -> Result<(), tidegate::Error> {
+    /// let session = tidegate::Session::builder().build()?;
+    /// let counted = Arc::new(Schema::new(vec![Field::new("rows", DataType::Int64, false)]));
+    /// let columns = Arc::clone(&counted);
+    /// session.register_map(
+    ///     "count_rows",
+    ///     move |_| Ok(Arc::clone(&columns)),
+    ///     move |batch| {
+    ///         let rows: ArrayRef = Arc::new(Int64Array::from(vec![batch.num_rows() as i64]));
+    ///         Ok(RecordBatch::try_new(Arc::clone(&counted), vec![rows])?)
+    ///     },
+    /// );
+    /// # let zones = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/zones/");
+    /// let flow = session.scan(zones).map_batches("count_rows");
+    /// let batches = session.block_on(session.block_on(flow.query())?.collect())?;
+    /// assert!(!batches.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn register_map(
+        &self,
+        name: &str,
+        columns: impl Fn(&Schema) -> extend::Result<SchemaRef> + Send + Sync + 'static,
+        batches: impl Fn(RecordBatch) -> extend::Result<RecordBatch> + Send + Sync + 'static,
+    ) {
+        let function = MapFunction::new(name, Arc::new(columns), Arc::new(batches));
+        self.inner.registry.write().add_map(function);
+    }
+
     /// Registers an object store for URLs of this scheme and host, such as `s3://bucket`.
     pub fn register_object_store(&self, url: &str, store: Arc<dyn ObjectStore>) -> Result<()> {
         let invalid =
@@ -421,11 +451,19 @@ impl Session {
     }
 
     async fn plan(&self, parsed: Parsed) -> Result<Query> {
-        let pool = self.pool()?;
         let session = self.clone();
+        self.planned(async move { commands::plan(&session, parsed).await })
+            .await
+    }
+
+    /// Plans on the session's threads, within the time limit.
+    pub(crate) async fn planned(
+        &self,
+        planned: impl Future<Output = Result<Query>> + Send + 'static,
+    ) -> Result<Query> {
+        let pool = self.pool()?;
         let limit = self.inner.settings.read().timeout;
         let started = Instant::now();
-        let planned = async move { commands::plan(&session, parsed).await };
         match query::within(limit, pool.run(planned)).await? {
             Ok(query) => query.inspect(|query| query.state.planned_in(started.elapsed())),
             Err(panicked) => Err(Error::new(ErrorKind::Bug, "panic", panicked.to_string())),

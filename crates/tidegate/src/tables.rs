@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::Field;
@@ -208,6 +209,19 @@ impl Tables {
             .map_err(convert::from_catalog)?;
         self.notices.extend(notices(&table));
         Ok(table)
+    }
+}
+
+/// A table, a view or a path as FROM holds it. What neither names a table nor looks like a path was meant to be a table.
+pub(crate) fn quoted(catalog: &Catalog, table: &str) -> String {
+    let path = table.contains(['/', '.', '*', ':', '\\']) || Path::new(table).exists();
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    match table.split_once('.') {
+        Some((schema, name)) if schema.eq_ignore_ascii_case("information_schema") => {
+            format!("information_schema.{}", quoted(name))
+        }
+        _ if catalog.look_up(table).is_ok() || !path => quoted(table),
+        _ => format!("'{}'", table.replace('\'', "''")),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The examples run, in a current-thread runtime and without one.
 #![allow(clippy::unwrap_used, missing_docs, dead_code, unreachable_pub)]
 
+#[path = "../examples/dataflow.rs"]
+mod dataflow;
 #[path = "../examples/functions.rs"]
 mod functions;
 #[path = "../examples/object_store.rs"]
@@ -45,4 +47,13 @@ async fn functions_of_the_program_are_called() {
 #[tokio::test]
 async fn an_object_store_of_the_program_is_read() {
     assert_eq!(object_store::run().await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_dataflow_with_a_function_of_the_program_is_written() {
+    let testdata = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata");
+    let directory = tempfile::tempdir().unwrap();
+    let (files, rows) = dataflow::run(testdata, directory.path()).await.unwrap();
+    assert!((1..=3).contains(&files), "{files} files");
+    assert_eq!(rows, 12);
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Fields, Schema};
+use datafusion::logical_expr::LogicalPlan;
 use futures::TryStreamExt;
 use tidegate_catalog::{Appended, Existing, FilesTable, Format, Location, Named, ReaderOptions};
 use tidegate_operators::csv;
@@ -17,6 +18,7 @@ use tidegate_plan::sql::{self, Argument, Parsed, Statement};
 use tidegate_runtime::budget;
 
 use crate::convert;
+use crate::dataflow::Output;
 use crate::error::{Error, ErrorKind, Result};
 use crate::information;
 use crate::notice::Notice;
@@ -25,7 +27,6 @@ use crate::private;
 use crate::query::{BatchStream, Query, QueryKind, QueryState, Start};
 use crate::running;
 use crate::session::Session;
-use crate::tables;
 
 /// A name to give to what was written, once it is there.
 struct Registration {
@@ -61,12 +62,46 @@ pub(super) async fn plan(session: &Session, planner: &Planner, parsed: Parsed) -
     }
     let (graph, notices) = compiled(session, planner, &parsed, &wanted.request).await?;
     notices.into_iter().for_each(|notice| state.notice(notice));
-    let explain = graph.to_string();
+    let (target, registration) = (wanted.request.target, wanted.registration);
+    let start = start(
+        session,
+        planner,
+        graph.clone(),
+        Some(parsed),
+        target,
+        registration,
+    );
+    written(session, planner, &graph, start, state)
+}
+
+/// The query of a dataflow that writes.
+pub(super) async fn flow(
+    session: &Session,
+    planner: &Planner,
+    logical: LogicalPlan,
+    notices: Vec<Notice>,
+    output: &Output,
+) -> Result<Query> {
+    let request = output.request();
+    let spec = spec(session, planner, &request).await?;
+    check_append(planner, &spec, &logical).await?;
+    let graph = graph_of(planner, logical, spec, None).await?;
+    let start = start(session, planner, graph.clone(), None, request.target, None);
+    written(session, planner, &graph, start, QueryState::new(notices))
+}
+
+fn written(
+    session: &Session,
+    planner: &Planner,
+    graph: &StageGraph,
+    start: Start,
+    state: Arc<QueryState>,
+) -> Result<Query> {
     Ok(Query {
         kind: QueryKind::Write,
         schema: information::count_schema(),
-        explain,
-        start: start(session, planner, graph, parsed, wanted),
+        explain: graph.to_string(),
+        start,
         state,
         timeout: planner.settings.timeout,
         pool: session.pool()?,
@@ -89,6 +124,19 @@ async fn compiled(
     parsed: &Parsed,
     request: &Request,
 ) -> Result<(StageGraph, Vec<Notice>)> {
+    let spec = spec(session, planner, request).await?;
+    let (logical, notices) = planner.logical(parsed).await?;
+    // INSERT writes as its table is read.
+    if !matches!(parsed.statement, Statement::Insert(_)) {
+        check_append(planner, &spec, &logical).await?;
+    }
+    Ok((
+        graph_of(planner, logical, spec, Some(parsed)).await?,
+        notices,
+    ))
+}
+
+async fn spec(session: &Session, planner: &Planner, request: &Request) -> Result<WriteSpec> {
     let mut request = request.clone();
     request.target = target(session, &request.target).await?;
     request.open_files_max = Some(planner.settings.open_files);
@@ -97,16 +145,28 @@ async fn compiled(
     if private::holds(session, &spec.target) {
         spec.bytes_max = Some(private::bytes_left(session));
     }
-    let (logical, notices) = planner.logical(parsed).await?;
-    // INSERT writes as its table is read.
-    if !matches!(parsed.statement, Statement::Insert(_)) && spec.mode == Some(WriteMode::Append) {
-        let new = appended(&spec, logical.schema().as_arrow());
-        let checked = planner.catalog.check_append(&spec.target, &new).await;
-        checked.map_err(convert::from_catalog)?;
+    Ok(spec)
+}
+
+/// Refuses to add to a directory what would make it no table any more.
+async fn check_append(planner: &Planner, spec: &WriteSpec, logical: &LogicalPlan) -> Result<()> {
+    if spec.mode != Some(WriteMode::Append) {
+        return Ok(());
     }
+    let new = appended(spec, logical.schema().as_arrow());
+    let checked = planner.catalog.check_append(&spec.target, &new).await;
+    checked.map_err(convert::from_catalog)
+}
+
+async fn graph_of(
+    planner: &Planner,
+    logical: LogicalPlan,
+    spec: WriteSpec,
+    parsed: Option<&Parsed>,
+) -> Result<StageGraph> {
     let logical = tidegate_plan::write(logical, spec)
-        .map_err(|error| convert::from_plan(error, Some(parsed), Some(&planner.state)))?;
-    Ok((planner.graph(logical, parsed).await?, notices))
+        .map_err(|error| convert::from_plan(error, parsed, Some(&planner.state)))?;
+    planner.graph(logical, parsed).await
 }
 
 fn appended(spec: &WriteSpec, schema: &Schema) -> Appended {
@@ -130,22 +190,18 @@ fn start(
     session: &Session,
     planner: &Planner,
     graph: StageGraph,
-    parsed: Parsed,
-    wanted: Wanted,
+    parsed: Option<Parsed>,
+    target: String,
+    registration: Option<Registration>,
 ) -> Start {
     let session = session.clone();
-    let (target, registration) = (wanted.request.target, wanted.registration);
     let state = planner.state.clone();
     Box::new(move |query: Arc<QueryState>| {
         Box::pin(async move {
             let graph = running::attach(&session, graph, &query)?;
             let running = running::start(&session, &state, &graph, &query).await?;
             let written = async move {
-                let failed = |error| {
-                    let views = tables::views(&session.inner.catalog, &parsed.statement);
-                    let error = convert::from_datafusion(error, Some(&parsed), Some(&state));
-                    convert::blamed(error, &parsed, views)
-                };
+                let failed = super::failures(&session, parsed, state);
                 let batches: Vec<_> = running.map_err(failed).try_collect().await?;
                 if private::holds(&session, &target) {
                     private::count(&session, &target)?;
