@@ -238,6 +238,41 @@ async fn a_dataflow_writes_what_copy_writes() {
     );
 }
 
+/// A division that holds already is not made again; a shuffle is.
+#[tokio::test]
+async fn what_is_divided_so_already_is_not_moved() {
+    let session = session(&[]).await;
+    let moves = |flow: Dataflow| async move {
+        let text = flow.explain().await.unwrap();
+        let moved = |line: &&str| line.contains("shuffle by hash") || line.contains("in turn");
+        text.lines().filter(moved).count()
+    };
+    let by_zone = || Division::hash([col("zone_id")]);
+    let trips = || session.scan("trips").map([col("zone_id"), col("fare")]);
+    let once = trips().partition(by_zone(), 3);
+    assert_eq!(moves(once.clone()).await, 1);
+    assert_eq!(moves(once.clone().partition(by_zone(), 3)).await, 1);
+    assert_eq!(moves(once.clone().shuffle(by_zone(), 3)).await, 2);
+    assert_eq!(moves(once.clone().partition(by_zone(), 4)).await, 2);
+    let renamed = once.clone().map([col("zone_id").alias("z"), col("fare")]);
+    assert_eq!(
+        moves(renamed.partition(Division::hash([col("z")]), 3)).await,
+        1
+    );
+    let counted = once.aggregate([col("zone_id")], [count_all()]);
+    assert_eq!(moves(counted.partition(by_zone(), 3)).await, 1);
+    // Twelve files are dealt into four partitions as well as into two.
+    assert_eq!(
+        moves(trips().partition(Division::round_robin(), 4)).await,
+        0
+    );
+    assert_eq!(moves(trips().shuffle(Division::round_robin(), 4)).await, 1);
+    assert_eq!(
+        moves(trips().partition(Division::round_robin(), 40)).await,
+        1
+    );
+}
+
 /// Adds a column `twice`, and leaves out the rows of zone 3.
 fn register(session: &Session) {
     let columns = |input: &Schema| {
