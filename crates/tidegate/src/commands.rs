@@ -213,6 +213,7 @@ fn shown(planner: &Planner, show: &Show) -> Result<RecordBatch> {
             let mut names: Vec<String> = planner.state.scalar_functions().keys().cloned().collect();
             names.extend(planner.state.aggregate_functions().keys().cloned());
             names.extend(planner.state.window_functions().keys().cloned());
+            names.retain(|name| !tidegate_plan::is_internal(name));
             names.sort();
             names.dedup();
             information::lines("function_name", names.iter().map(String::as_str))

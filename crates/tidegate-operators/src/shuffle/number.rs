@@ -207,6 +207,29 @@ fn mixed(mut bits: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
+/// The context for the input of a task. Where a row's place decides, the task reads its own files only, in their order, and
+/// takes over none of another one's that is late.
+fn in_place(to: &To, context: Arc<TaskContext>) -> Arc<TaskContext> {
+    if to.is_by_value() {
+        return context;
+    }
+    let mut config = context.session_config().clone();
+    config
+        .options_mut()
+        .execution
+        .enable_file_stream_work_stealing = false;
+    Arc::new(TaskContext::new(
+        context.task_id(),
+        context.session_id(),
+        config,
+        context.scalar_functions().clone(),
+        context.higher_order_functions().clone(),
+        context.aggregate_functions().clone(),
+        context.window_functions().clone(),
+        context.runtime_env(),
+    ))
+}
+
 /// Gives the rows of its input with their values: what stands below the exchange when rows stream.
 #[derive(Debug, Clone)]
 pub(super) struct NumberExec {
@@ -289,7 +312,7 @@ impl ExecutionPlan for NumberExec {
     ) -> Result<SendableRecordBatchStream> {
         let schema = self.input.schema();
         let mut numberer = Numberer::new(&self.to, partition, &schema, self.values()?)?;
-        let rows = self.input.execute(partition, context)?;
+        let rows = self.input.execute(partition, in_place(&self.to, context))?;
         let rows = rows.map(move |batch| numberer.number(&batch?));
         let schema = Arc::clone(self.properties.equivalence_properties().schema());
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))

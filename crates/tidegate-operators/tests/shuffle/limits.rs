@@ -105,22 +105,25 @@ async fn a_slow_reader_holds_back_what_streams() {
 async fn partitions_that_wait_spill_beyond_the_memory_limit() {
     let memory = 400_000;
     let (given, _) = counted(2, 200);
-    let (setup, to) = (Setup::new(memory, 1 << 30), by_hash(&given, 3));
-    let plan = shuffle(&given, &to, None);
-    let context = setup.context(Setup::config());
-    let mut rows = 0;
-    let parts: Vec<_> = (0..3)
-        .map(|at| plan.execute(at, Arc::clone(&context)).unwrap())
-        .collect();
-    for mut part in parts {
-        while let Some(batch) = part.try_next().await.unwrap() {
-            rows += batch.num_rows();
-            assert!(setup.pool.reserved() <= memory);
+    let turns = To::RoundRobin { partitions: 3 };
+    for to in [by_hash(&given, 3), turns] {
+        let setup = Setup::new(memory, 1 << 30);
+        let plan = shuffle(&given, &to, None);
+        let context = setup.context(Setup::config());
+        let mut rows = 0;
+        let parts: Vec<_> = (0..3)
+            .map(|at| plan.execute(at, Arc::clone(&context)).unwrap())
+            .collect();
+        for mut part in parts {
+            while let Some(batch) = part.try_next().await.unwrap() {
+                rows += batch.num_rows();
+                assert!(setup.pool.reserved() <= memory);
+            }
         }
+        assert_eq!(rows, 2 * 200 * 64, "{to}");
+        let spilled = plan.metrics().unwrap().spilled_rows().unwrap();
+        assert!(spilled > 10_000, "{to}: {spilled} rows spilled");
     }
-    assert_eq!(rows, 2 * 200 * 64);
-    let spilled = plan.metrics().unwrap().spilled_rows().unwrap();
-    assert!(spilled > 10_000, "{spilled} rows spilled");
 }
 
 #[tokio::test]

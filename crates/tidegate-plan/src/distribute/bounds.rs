@@ -69,7 +69,7 @@ pub(crate) fn with_bounds(plan: LogicalPlan, evidence: &Evidence) -> Result<Logi
     match (unknown, bounded.data()?) {
         (None, plan) => Ok(plan),
         (Some(key), _) => Err(Error::Unsupported(format!(
-            "rows cannot be divided by ranges of `{key}`: its values are known only when the query runs; \
+            "rows cannot be divided by ranges of `{key}`: its values are not known before the query runs; \
              divide by a column of files, or USING HASH"
         ))),
     }

@@ -124,7 +124,8 @@ pub(super) fn routines(state: &SessionState) -> Result<RecordBatch> {
         text.map(|text| text.description.trim().to_string())
     };
     let steady = |volatility| volatility == datafusion::logical_expr::Volatility::Immutable;
-    for (name, f) in state.scalar_functions() {
+    let functions = state.scalar_functions().iter();
+    for (name, f) in functions.filter(|(name, _)| !tidegate_plan::is_internal(name)) {
         let steady = steady(f.signature().volatility);
         let text = described(f.documentation());
         found.push((name.clone(), "SCALAR", Some(steady), text));
