@@ -13,6 +13,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::{TableFunctionImpl, TableProvider};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+use futures::future::BoxFuture;
 use object_store::ObjectStore;
 use parking_lot::{Mutex, RwLock};
 use tidegate_catalog::{Catalog, Existing, Named, Place};
@@ -452,14 +453,14 @@ impl Session {
 
     async fn plan(&self, parsed: Parsed) -> Result<Query> {
         let session = self.clone();
-        self.planned(async move { commands::plan(&session, parsed).await })
-            .await
+        let planned = async move { commands::plan(&session, parsed).await };
+        self.planned(Box::pin(planned)).await
     }
 
-    /// Plans on the session's threads, within the time limit.
+    /// Plans on the session's threads, within the time limit. Boxed, for whoever waits for it may be deep on its stack.
     pub(crate) async fn planned(
         &self,
-        planned: impl Future<Output = Result<Query>> + Send + 'static,
+        planned: BoxFuture<'static, Result<Query>>,
     ) -> Result<Query> {
         let pool = self.pool()?;
         let limit = self.inner.settings.read().timeout;
