@@ -3,7 +3,7 @@
 //!
 //! The model is harsher than ext4 or xfs: of the changes to directories that were not synced any
 //! subset survives, in any combination; a file's data that was not synced survives whole, as a
-//! prefix, as zeroes, or not at all.
+//! prefix, as zeroes, in some sectors, or not at all.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -58,6 +58,9 @@ struct Process {
     calls: AtomicU64,
     fired: AtomicBool,
     plan: Option<(u64, Fault)>,
+    /// How often the disk had been changed before each call.
+    #[cfg(test)]
+    changes: Mutex<Vec<u64>>,
 }
 
 impl FaultVfs {
@@ -92,6 +95,11 @@ impl FaultVfs {
         self.disk.lock().exchange = false;
     }
 
+    /// Makes locks keep nobody out, as some network file systems do.
+    pub fn forbid_locks(&self) {
+        self.disk.lock().locking = false;
+    }
+
     /// Ends this process as SIGKILL would.
     pub fn kill(&self) {
         self.disk.lock().kill(self.process.id);
@@ -104,11 +112,17 @@ impl FaultVfs {
 
     fn attach(disk: Arc<Mutex<Disk>>, plan: Option<(u64, Fault)>) -> Self {
         let id = disk.lock().start_process();
+        Self::of(disk, id, plan)
+    }
+
+    fn of(disk: Arc<Mutex<Disk>>, id: u64, plan: Option<(u64, Fault)>) -> Self {
         let process = Arc::new(Process {
             id,
             calls: AtomicU64::new(0),
             fired: AtomicBool::new(false),
             plan,
+            #[cfg(test)]
+            changes: Mutex::default(),
         });
         Self { disk, process }
     }
@@ -127,6 +141,8 @@ impl FaultVfs {
 
     fn fate(&self) -> Option<Fault> {
         let call = self.process.calls.fetch_add(1, Ordering::Relaxed);
+        #[cfg(test)]
+        self.process.changes.lock().push(self.disk.lock().changes);
         let (at, fault) = self.process.plan?;
         (call == at).then_some(fault)
     }
@@ -140,6 +156,45 @@ impl FaultVfs {
             Fault::PowerLoss => self.power_loss(),
         }
         disk::dead()
+    }
+}
+
+/// For a search that tries everything that can happen next, each on a world of its own.
+#[cfg(test)]
+impl FaultVfs {
+    /// The same process on a copy of the disk.
+    pub(crate) fn fork(&self) -> Self {
+        let disk = self.disk.lock().clone();
+        Self::of(Arc::new(Mutex::new(disk)), self.process.id, None)
+    }
+
+    /// Another process on this disk, of which the disk is a copy, with a fault to come.
+    pub(crate) fn sibling(&self, of: &Self, plan: Option<(u64, Fault)>) -> Self {
+        Self::of(Arc::clone(&self.disk), of.process.id, plan)
+    }
+
+    /// A file that this process had open when the disk was copied.
+    pub(crate) fn still_open(&self, inode: u64) -> Box<dyn VfsFile> {
+        Box::new(FaultFile {
+            vfs: self.clone(),
+            ino: inode,
+            sync_failed: false,
+            locked: false,
+        })
+    }
+
+    /// A lock that this process held when the disk was copied.
+    pub(crate) fn still_held(&self, inode: u64) -> Box<dyn VfsLock> {
+        let vfs = self.clone();
+        Box::new(FaultLock { vfs, ino: inode })
+    }
+
+    /// The first of the calls between two changes of the disk: to be killed at another is the same.
+    pub(crate) fn calls_that_differ(&self) -> Vec<u64> {
+        let changes = self.process.changes.lock();
+        let is_first = |call: &usize| *call == 0 || changes[*call] != changes[call - 1];
+        let calls = (0..changes.len()).filter(is_first);
+        calls.map(|call| call as u64).collect()
     }
 }
 
@@ -219,6 +274,14 @@ impl Drop for FaultFile {
 impl VfsLock for FaultLock {
     fn inode(&self) -> u64 {
         self.ino
+    }
+
+    fn note(&self, text: &[u8]) -> io::Result<()> {
+        self.vfs.call(|disk| disk.replace(self.ino, text))
+    }
+
+    fn set_modified(&self, at_ms: i64) -> io::Result<()> {
+        self.vfs.call(|disk| disk.set_modified(self.ino, at_ms))
     }
 }
 
@@ -384,6 +447,10 @@ impl Vfs for FaultVfs {
             let vfs = self.clone();
             Box::new(FaultLock { vfs, ino }) as Box<dyn VfsLock>
         }))
+    }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        self.call(|disk| Ok(disk.is_locked(disk.find(path)?)))
     }
 
     fn pause(&self, _time: Duration) {

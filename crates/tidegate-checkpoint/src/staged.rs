@@ -33,7 +33,7 @@ mod intent;
 mod names;
 mod recover;
 mod target;
-mod tree;
+pub(crate) mod tree;
 
 /// What to do when the target exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

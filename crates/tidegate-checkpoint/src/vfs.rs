@@ -43,6 +43,8 @@ pub struct Metadata {
     pub user: u32,
     /// Owning group.
     pub group: u32,
+    /// When it was last changed, in milliseconds since 1970.
+    pub modified_ms: i64,
 }
 
 /// An open file that is being written.
@@ -69,6 +71,10 @@ pub trait VfsRead: Debug + Send + Sync {
 pub trait VfsLock: Debug + Send + Sync {
     /// The inode of the locked file.
     fn inode(&self) -> u64;
+    /// Replaces what the locked file holds: a word for whoever finds it locked.
+    fn note(&self, text: &[u8]) -> io::Result<()>;
+    /// Sets when the locked file was last changed, in milliseconds since 1970: a sign of life.
+    fn set_modified(&self, at_ms: i64) -> io::Result<()>;
 }
 
 /// Whether [`Vfs::try_lock`] makes the file it locks.
@@ -136,6 +142,9 @@ pub trait Vfs: Debug + Send + Sync + 'static {
     /// Takes a lock without waiting: `None` when another holds it, in this process or in another.
     /// The locked file is the one that `path` names when the call returns.
     fn try_lock(&self, path: &Path, file: LockFile) -> io::Result<Option<Box<dyn VfsLock>>>;
+    /// Whether anybody holds the lock of this file, this process included. Takes nothing that would
+    /// keep another from looking; whoever tries to lock at the same moment may be refused once.
+    fn is_locked(&self, path: &Path) -> io::Result<bool>;
     /// Waits between two tries.
     fn pause(&self, time: Duration);
     /// A number no other call gives, in any process.

@@ -8,12 +8,14 @@ use crate::vfs::{Kind, Metadata};
 
 pub(super) type Ino = u64;
 pub(super) const ROOT: Ino = 1;
+/// What reaches the disk whole or not at all. Real ones are larger; small ones tear small files too.
+const SECTOR_BYTES: usize = 64;
 
 type Names = BTreeMap<OsString, Ino>;
 /// One atomic change of names: directory, name, what it names from now on.
 type Change = Vec<(Ino, OsString, Option<Ino>)>;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Disk {
     nodes: BTreeMap<Ino, Node>,
     /// Changes of names in order that no sync has made durable yet.
@@ -23,16 +25,21 @@ pub(super) struct Disk {
     processes: u64,
     random: u64,
     names_given: u64,
+    /// Changes of what a process that comes later finds.
+    pub(super) changes: u64,
     pub(super) exchange: bool,
+    /// Whether a lock keeps anybody out.
+    pub(super) locking: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Node {
     mode: u32,
+    modified_ms: i64,
     body: Body,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Body {
     File { live: Vec<u8>, durable: Vec<u8> },
     Dir { live: Names, durable: Names },
@@ -48,7 +55,7 @@ impl Node {
             live: Vec::new(),
             durable: Vec::new(),
         };
-        Self { mode, body }
+        Self::new(mode, body)
     }
 
     pub(super) fn dir(mode: u32) -> Self {
@@ -56,7 +63,15 @@ impl Node {
             live: Names::new(),
             durable: Names::new(),
         };
-        Self { mode, body }
+        Self::new(mode, body)
+    }
+
+    fn new(mode: u32, body: Body) -> Self {
+        Self {
+            mode,
+            modified_ms: 0,
+            body,
+        }
     }
 }
 
@@ -70,7 +85,9 @@ impl Disk {
             processes: 0,
             random: seed,
             names_given: 0,
+            changes: 0,
             exchange: true,
+            locking: true,
         }
     }
 
@@ -140,6 +157,7 @@ impl Disk {
     }
 
     pub(super) fn change(&mut self, change: Change) -> io::Result<()> {
+        self.changes += 1;
         for (dir, name, to) in &change {
             let Some(Node {
                 body: Body::Dir { live, .. },
@@ -189,10 +207,24 @@ impl Disk {
     }
 
     pub(super) fn append(&mut self, ino: Ino, bytes: &[u8]) -> io::Result<()> {
+        self.changes += 1;
         match &mut self.node_mut(ino)?.body {
             Body::File { live, .. } => live.extend_from_slice(bytes),
             Body::Dir { .. } => return Err(io::ErrorKind::IsADirectory.into()),
         }
+        Ok(())
+    }
+
+    pub(super) fn replace(&mut self, ino: Ino, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.node_mut(ino)?.body {
+            Body::File { live, .. } => *live = bytes.to_vec(),
+            Body::Dir { .. } => return Err(io::ErrorKind::IsADirectory.into()),
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_modified(&mut self, ino: Ino, at_ms: i64) -> io::Result<()> {
+        self.node_mut(ino)?.modified_ms = at_ms;
         Ok(())
     }
 
@@ -236,15 +268,20 @@ impl Disk {
             device: 1,
             user: 0,
             group: 0,
+            modified_ms: node.modified_ms,
         })
     }
 
     pub(super) fn lock(&mut self, ino: Ino, process: u64) -> bool {
-        if self.locks.contains_key(&ino) {
+        if self.is_locked(ino) {
             return false;
         }
         self.locks.insert(ino, process);
         true
+    }
+
+    pub(super) fn is_locked(&self, ino: Ino) -> bool {
+        self.locking && self.locks.contains_key(&ino)
     }
 
     pub(super) fn unlock(&mut self, ino: Ino, process: u64) {
@@ -310,14 +347,29 @@ impl Disk {
     }
 }
 
-/// What is left of unsynced data: all, a prefix, zeroes, or what was synced.
+/// What is left of unsynced data: all, a prefix, zeroes, some sectors, or what was synced. What
+/// was synced and is still the same stays.
 fn forget(live: &[u8], durable: &[u8], random: u64) -> Vec<u8> {
-    match random % 4 {
-        0 => live.to_vec(),
-        1 => live[..(random >> 8) as usize % (live.len() + 1)].to_vec(),
-        2 => vec![0; live.len()],
-        _ => durable.to_vec(),
+    let pairs = live.iter().zip(durable);
+    let same = pairs.take_while(|(live, durable)| live == durable).count();
+    let (kept, new) = live.split_at(same);
+    let mut left = kept.to_vec();
+    match random % 5 {
+        0 => left.extend_from_slice(new),
+        1 => left.extend_from_slice(&new[..(random >> 8) as usize % (new.len() + 1)]),
+        2 => left.resize(live.len(), 0),
+        3 => {
+            let mut state = random;
+            for sector in new.chunks(SECTOR_BYTES) {
+                match split_mix(&mut state).is_multiple_of(2) {
+                    true => left.extend_from_slice(sector),
+                    false => left.resize(left.len() + sector.len(), 0),
+                }
+            }
+        }
+        _ => return durable.to_vec(),
     }
+    left
 }
 
 /// The SplitMix64 generator.

@@ -11,7 +11,7 @@ const DEPTH_MAX: usize = 64;
 
 /// Removes a file or a directory with all it holds; what is gone already is no error. Links are
 /// removed, not followed.
-pub(super) fn remove(vfs: &dyn Vfs, path: &Path) -> Result<()> {
+pub(crate) fn remove(vfs: &dyn Vfs, path: &Path) -> Result<()> {
     remove_below(vfs, path, DEPTH_MAX)
 }
 
@@ -36,7 +36,7 @@ fn remove_below(vfs: &dyn Vfs, path: &Path, depth: usize) -> Result<()> {
 
 /// Visits everything below `dir`, a directory before what it holds. `visit` says whether to
 /// descend into a directory.
-pub(super) fn walk(
+pub(crate) fn walk(
     vfs: &dyn Vfs,
     dir: &Path,
     visit: &mut dyn FnMut(&Path, &Metadata) -> Result<Descend>,
@@ -46,7 +46,7 @@ pub(super) fn walk(
 
 /// Whether a walk goes into a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Descend {
+pub(crate) enum Descend {
     Yes,
     No,
 }

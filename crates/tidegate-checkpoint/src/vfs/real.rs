@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{Access, FlockOperation, OFlags, RenameFlags};
 
@@ -28,7 +28,7 @@ struct RealFile {
 #[derive(Debug)]
 struct RealLock {
     // Closing the descriptor frees the lock.
-    _file: File,
+    file: File,
     inode: u64,
 }
 
@@ -69,6 +69,16 @@ impl VfsFile for RealFile {
 impl VfsLock for RealLock {
     fn inode(&self) -> u64 {
         self.inode
+    }
+
+    fn note(&self, text: &[u8]) -> io::Result<()> {
+        self.file.set_len(0)?;
+        std::os::unix::fs::FileExt::write_all_at(&self.file, text, 0)
+    }
+
+    fn set_modified(&self, at_ms: i64) -> io::Result<()> {
+        let since = Duration::from_millis(u64::try_from(at_ms).unwrap_or(0));
+        self.file.set_modified(SystemTime::UNIX_EPOCH + since)
     }
 }
 
@@ -199,7 +209,7 @@ impl Vfs for RealVfs {
             match fs::symlink_metadata(path) {
                 Ok(named) if named.ino() == held.ino() && named.dev() == held.dev() => {
                     let inode = held.ino();
-                    return Ok(Some(Box::new(RealLock { _file: file, inode })));
+                    return Ok(Some(Box::new(RealLock { file, inode })));
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -207,6 +217,17 @@ impl Vfs for RealVfs {
             }
         }
         Ok(None)
+    }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        let file = open_lock(path, LockFile::MustExist)?;
+        // A shared lock, so that two who look do not take each other for the owner.
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+            Err(error) if lacks_locks(error) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn pause(&self, time: Duration) {
@@ -264,6 +285,7 @@ fn describe(metadata: fs::Metadata) -> Metadata {
         device: metadata.dev(),
         user: metadata.uid(),
         group: metadata.gid(),
+        modified_ms: metadata.mtime().saturating_mul(1000) + metadata.mtime_nsec() / 1_000_000,
     }
 }
 
