@@ -42,6 +42,14 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
+    /// Somebody runs this job: wait for it, or end it.
+    #[error("the job in `{}` is run by {by}", path.display())]
+    Owned {
+        /// The directory of the job.
+        path: PathBuf,
+        /// Who runs it, for the user.
+        by: String,
+    },
     /// Another process replaced the directory while this write ran; nothing of it was published.
     #[error("`{}` was replaced by another process during the write; nothing was written", path.display())]
     Replaced {

@@ -166,8 +166,7 @@ pub(crate) fn writer(
     let origin = Origin {
         stage: 4,
         task: task as u32,
-        attempt: 0,
-        epoch: 0,
+        ..Origin::default()
     };
     let path = setup
         .temp

@@ -61,7 +61,7 @@ async fn run(
         stage: task.stage as u32,
         task: task.partition as u32,
         attempt: attempt.0,
-        epoch: 0,
+        ..Origin::default()
     };
     let disk = query.temp.reserve(0).map_err(external)?;
     let path = query.temp.path().join(name);
