@@ -505,6 +505,36 @@ fn the_limits_of_requests_and_specs_hold() {
     assert!(is_misuse(&job.put_spec(0, &spec)));
 }
 
+/// Of many that seal at once, each task is sealed by one.
+#[test]
+fn attempts_of_many_threads_seal_each_task_once() {
+    const THREADS: u32 = 4;
+    let vfs = FaultVfs::new(1);
+    let job = planned(&vfs);
+    let sealed_by = |attempt: u32| {
+        let keys = (0..20).map(|task| TaskKey { task, ..KEY });
+        let sealed = keys.filter(|key| seal(&job, *key, attempt, b"x").is_ok());
+        sealed.count()
+    };
+    let sealed: usize = std::thread::scope(|scope| {
+        let threads = (0..THREADS).map(|attempt| {
+            scope.spawn({
+                let sealed_by = &sealed_by;
+                move || sealed_by(attempt)
+            })
+        });
+        let threads: Vec<_> = threads.collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum()
+    });
+    assert_eq!(sealed, 20);
+    assert_eq!(derive(&job.records()), Ok(job.state()));
+    let left = vfs.list(Path::new("/home/jobs/nightly/sealed")).unwrap();
+    assert_eq!(left.len(), 20, "the files of the others are gone");
+}
+
 /// Somebody who only looks must not keep an owner out for long.
 #[test]
 fn a_lock_that_is_free_soon_is_waited_for() {

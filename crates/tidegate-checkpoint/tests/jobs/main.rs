@@ -1,14 +1,15 @@
 //! Campaigns against the store of jobs: every call of a job's life fails or is the last one, every bit of its
-//! directory is flipped, and ten thousand tasks are found again.
+//! directory is flipped, real processes are killed, and ten thousand tasks are found again.
 //!
-//! `cargo test` takes some seconds; `TIDEGATE_CAMPAIGN=n cargo test --workspace --test jobs` tries n random lives
-//! and n random damages, and `TIDEGATE_SEED=7` others.
+//! `cargo test` takes some seconds; `TIDEGATE_CAMPAIGN=n cargo test --workspace --test jobs` tries n random lives,
+//! n random damages and n kills, and `TIDEGATE_SEED=7` others.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod damage;
 mod faults;
 mod life;
 mod many;
+mod real;
 
 /// A number from the environment.
 fn number(variable: &str) -> Option<u64> {
