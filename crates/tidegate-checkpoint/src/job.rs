@@ -43,6 +43,8 @@ mod state;
 mod verify;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 /// How often a directory is made again that somebody removes at the same time.
