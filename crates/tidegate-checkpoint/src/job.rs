@@ -9,7 +9,7 @@
 //! JOBS/NAME/tables/…              the caller's own
 //! ```
 //!
-//! Only the journal says what is so; [`derive`] says what follows from it. What it does not name is garbage, and
+//! Only the journal says what is so; [`derive()`] says what follows from it. What it does not name is garbage, and
 //! the next owner removes it.
 
 use std::fmt;

@@ -228,6 +228,43 @@ fn opened(vfs: &FaultVfs) -> Job {
     }
 }
 
+/// Two records of which neither is on the disk could be lost the first without the second: that would
+/// look like damage.
+#[test]
+fn a_power_loss_behind_a_record_that_was_not_forced_is_no_damage() {
+    const SEEDS: u64 = 300;
+    let calls = |vfs: &FaultVfs| {
+        let job = jobs(vfs).open(&name(), REQUEST).map(|opened| match opened {
+            Open::New(job) | Open::Resumed(job) => job,
+            other => unreachable!("{other:?}"),
+        });
+        let Ok(job) = job else { return 0 };
+        let opened = vfs.calls();
+        let started = Record::Started {
+            key: KEY,
+            attempt: 1,
+        };
+        let _ = job.append(started).and_then(|()| job.append(failed(1)));
+        opened
+    };
+    let sample = disk(0).process();
+    let opened = calls(&sample);
+    for call in opened..sample.calls() {
+        for of in 0..SEEDS {
+            let disk = disk(seed() ^ of);
+            calls(&disk.process_with(call, Fault::PowerLoss));
+            let found = opened_records(&disk.process());
+            assert!(found <= 3, "call {call}, seed {of}");
+        }
+    }
+    eprintln!("{} power losses", SEEDS * (sample.calls() - opened));
+}
+
+fn opened_records(vfs: &FaultVfs) -> usize {
+    // The last is of this process.
+    opened(vfs).records().len() - 1
+}
+
 /// A removed job is there whole, or not at all, and its name can be used again.
 #[test]
 fn every_call_of_a_removal_may_fail_or_be_the_last() {
