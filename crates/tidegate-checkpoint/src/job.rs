@@ -165,7 +165,7 @@ impl Jobs {
             return Ok(None);
         };
         let fingerprint = request::fingerprint(&request);
-        let replayed = match self.replay(&dir, &fingerprint) {
+        let replayed = match journal::read(&*self.vfs, &dir, &fingerprint) {
             // It may have been removed between the two.
             Err(_) if request::read(&*self.vfs, &dir)?.is_none() => return Ok(None),
             replayed => replayed?.0,
@@ -352,7 +352,7 @@ impl Jobs {
     fn resume(&self, name: &JobName, request: &[u8], owner: Owner) -> Result<Open> {
         let dir = self.path(name);
         let fingerprint = request::fingerprint(request);
-        let (replayed, bytes) = self.replay(&dir, &fingerprint)?;
+        let (replayed, bytes) = journal::read(&*self.vfs, &dir, &fingerprint)?;
         let state = derived(&dir, &replayed.records)?;
         if state.ended {
             return Ok(Open::Finished(Seen {
@@ -409,16 +409,6 @@ impl Jobs {
             }),
             owner,
         })
-    }
-
-    /// Reads the journal of a job.
-    fn replay(&self, dir: &Path, fingerprint: &[u8; 32]) -> Result<(Replayed, Vec<u8>)> {
-        let path = dir.join(name::JOURNAL);
-        let read = if_exists(self.vfs.read(&path, JOURNAL_BYTES_MAX)).at("read", &path)?;
-        let bytes = read.ok_or_else(|| corrupt(&path, "it is gone"))?;
-        let replayed = journal::replay(&bytes, fingerprint);
-        let replayed = replayed.map_err(|why| corrupt(&path, &why))?;
-        Ok((replayed, bytes))
     }
 
     /// Removes what no record names: what was not whole, not sealed, or is sealed no more.

@@ -7,7 +7,8 @@
 //!
 //! The first record is chained to the fingerprint of the job. Nothing is written behind a record that is not on the
 //! disk, so what a crash tears is one record at most, the last: it is cut off. A damaged record before a valid one is
-//! something else, and an error. Each owner writes the journal anew before it goes on: whoever had it before, and may
+//! something else, and an error. A last record that rots looks like a torn one, and a journal that somebody cuts
+//! between two records like a shorter one: what they sealed is computed again, and nothing is wrong. Each owner writes the journal anew before it goes on: whoever had it before, and may
 //! not know that it lost it, writes to a file that has no name any more.
 
 use std::fmt;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use super::name;
 use super::record::Record;
 use crate::error::{At, Error, Result};
-use crate::vfs::{Vfs, VfsFile};
+use crate::vfs::{Vfs, VfsFile, if_exists};
 
 const MAGIC: &[u8; 8] = b"TIDEJRN\x01";
 /// Of a record, beside its payload.
@@ -95,7 +96,24 @@ impl Chain {
     }
 }
 
-/// Reads a journal. An error says why it is damaged.
+/// Reads the journal of the job in `dir`; also its bytes.
+pub(super) fn read(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    fingerprint: &[u8; 32],
+) -> Result<(Replayed, Vec<u8>)> {
+    let path = dir.join(name::JOURNAL);
+    let corrupt = |why| Error::Corrupt {
+        path: path.clone(),
+        why,
+    };
+    let bytes = if_exists(vfs.read(&path, JOURNAL_BYTES_MAX)).at("read", &path)?;
+    let bytes = bytes.ok_or_else(|| corrupt("it is gone".into()))?;
+    let replayed = replay(&bytes, fingerprint).map_err(corrupt)?;
+    Ok((replayed, bytes))
+}
+
+/// What the bytes of a journal say. An error says why it is damaged.
 pub(super) fn replay(bytes: &[u8], fingerprint: &[u8; 32]) -> Result<Replayed, String> {
     if !bytes.starts_with(MAGIC) {
         return Err("it is no journal of this version".into());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::journal::{Force, Journal};
+use super::journal::{self, Force, Journal};
 use super::name::{self, JobName, TaskKey};
 use super::owner::Owner;
 use super::record::Record;
@@ -254,6 +254,7 @@ impl Job {
     pub fn verify(&self, every_byte: bool) -> Result<Vec<Problem>> {
         let state = self.state();
         let mut found = verify::all(&*self.vfs, &self.dir, &self.fingerprint, &state, every_byte)?;
+        found.extend(self.verify_journal()?);
         let path = self.dir.join(name::REQUEST);
         let request = request::read(&*self.vfs, &self.dir);
         let is_same = |request: &Vec<u8>| request::fingerprint(request) == self.fingerprint;
@@ -272,6 +273,19 @@ impl Job {
         // It may replace one that a killed process did not record: nothing ran by that.
         self.vfs.rename(draft, path).at("rename", draft)?;
         self.vfs.sync_dir(&self.dir).at("sync", &self.dir)
+    }
+
+    /// What is wrong with the journal on the disk: it says something else than this process wrote.
+    fn verify_journal(&self) -> Result<Option<Problem>> {
+        // Nothing is written meanwhile.
+        let book = self.book.lock();
+        let path = self.dir.join(name::JOURNAL);
+        match journal::read(&*self.vfs, &self.dir, &self.fingerprint) {
+            Ok((replayed, _)) if replayed.records == book.records => Ok(None),
+            Ok(_) => Ok(Some(Problem::of(path, "it is another one"))),
+            Err(Error::Corrupt { why, .. }) => Ok(Some(Problem::of(path, &why))),
+            Err(error) => Err(error),
+        }
     }
 
     /// Checks a file that is to be sealed; its name for good, and its hash.

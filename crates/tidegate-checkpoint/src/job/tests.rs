@@ -505,6 +505,35 @@ fn the_limits_of_requests_and_specs_hold() {
     assert!(is_misuse(&job.put_spec(0, &spec)));
 }
 
+#[test]
+fn verifying_says_every_file_that_is_not_as_it_was() {
+    let vfs = FaultVfs::new(1);
+    let job = planned(&vfs);
+    let file = seal(&job, KEY, 0, b"some rows").unwrap();
+    let sealed = file.path().to_str().unwrap().to_owned();
+    assert_eq!(job.verify(true).unwrap(), []);
+    let dir = "/home/jobs/nightly";
+    for path in [
+        format!("{dir}/request"),
+        format!("{dir}/journal"),
+        format!("{dir}/statement-00000.spec"),
+        sealed.clone(),
+    ] {
+        let good = vfs.read(Path::new(&path), 1 << 20).unwrap();
+        let mut bad = good.clone();
+        // Of the sealed file this is in the rows, which only reading all of it shows.
+        let middle = good.len() - 70.min(good.len());
+        bad[middle] ^= 1;
+        put(&vfs, &path, &bad);
+        let problems = job.verify(true).unwrap();
+        assert_eq!(problems.len(), 1, "{path}: {problems:?}");
+        assert_eq!(problems[0].path, Path::new(&path));
+        assert_eq!(job.verify(false).unwrap().is_empty(), path == sealed);
+        put(&vfs, &path, &good);
+    }
+    assert_eq!(job.verify(true).unwrap(), []);
+}
+
 /// Of many that seal at once, each task is sealed by one.
 #[test]
 fn attempts_of_many_threads_seal_each_task_once() {
