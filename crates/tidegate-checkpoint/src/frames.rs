@@ -497,6 +497,22 @@ mod tests {
         assert!(matches!(error, Error::Corrupt { .. }), "{error}");
     }
 
+    /// The same attempt, as many rows and bytes, and others.
+    #[test]
+    fn a_file_of_other_bytes_is_not_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = durable(dir.path());
+        let path = dir.path().join("other");
+        let mut writer = FrameWriter::create_durable(Arc::new(RealVfs), &path, ORIGIN).unwrap();
+        for (partition, rows, bytes) in [(0, 1, &b"A"[..]), (5, 3, b""), (0, 2, b"bcd")] {
+            writer.append(partition, rows, bytes).unwrap();
+        }
+        let other = writer.finish().unwrap();
+        assert_eq!((other.bytes(), other.rows()), (file.bytes(), file.rows()));
+        assert!(FrameFile::find(&RealVfs, &path, &expected(&other)).is_ok());
+        assert!(FrameFile::find(&RealVfs, &path, &expected(&file)).is_err());
+    }
+
     #[test]
     fn a_file_of_another_origin_is_not_found() {
         let dir = tempfile::tempdir().unwrap();
