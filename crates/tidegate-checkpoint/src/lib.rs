@@ -17,6 +17,6 @@ mod error;
 
 pub use error::{Error, Result};
 pub use fault::FaultVfs;
-pub use staged::{Committed, Mode, StagedFile, StagedWrite, recover};
+pub use staged::{Committed, Intended, IntendedFile, Mode, StagedFile, StagedWrite, recover};
 pub use temp::TempRoot;
 pub use vfs::{RealVfs, Vfs};

@@ -16,6 +16,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -69,6 +70,26 @@ pub struct Committed {
     /// Something the user should know although the write succeeded, such as old files that could
     /// not be removed.
     pub notice: Option<String>,
+}
+
+/// What a commit is about to publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intended {
+    /// The directory that the files will be in, absolute.
+    pub directory: PathBuf,
+    /// The files.
+    pub files: Vec<IntendedFile>,
+}
+
+/// A file that is about to be published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntendedFile {
+    /// Its name below the directory.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// The BLAKE3 of its bytes in hexadecimal digits; empty if it was not asked for.
+    pub blake3: String,
 }
 
 /// A write that nobody sees until it is committed. Dropped without [`StagedWrite::commit`], it
@@ -158,6 +179,8 @@ struct Stage {
     /// Where files are made: a directory, or of a single file its staged path.
     data: PathBuf,
     shape: Shape,
+    /// Whether a single file is hashed too.
+    hashes: AtomicBool,
     progress: Mutex<Progress>,
     /// Dropped after the staging is removed. A stream has none.
     _alive: Option<Alive>,
@@ -242,6 +265,7 @@ impl StagedWrite {
             mode,
             data,
             shape: Shape::File,
+            hashes: AtomicBool::new(false),
             progress: Mutex::default(),
             _alive: Some(Alive::new()),
         };
@@ -299,6 +323,7 @@ impl StagedWrite {
             mode,
             data,
             shape: Shape::Directory,
+            hashes: AtomicBool::new(true),
             progress: Mutex::default(),
             _alive: Some(Alive::new()),
         };
@@ -317,6 +342,7 @@ impl StagedWrite {
             mode: Mode::Overwrite,
             data,
             shape: Shape::Stream,
+            hashes: AtomicBool::new(false),
             progress: Mutex::default(),
             _alive: None,
         };
@@ -357,8 +383,18 @@ impl StagedWrite {
     /// Publishes all finished files. When it fails the target is as it was, except for
     /// [`Error::Unfinished`], after which the next use of the directory completes the write.
     pub fn commit(self) -> Result<Committed> {
+        self.commit_after(|_| Ok(()))
+    }
+
+    /// The same, once `before` has been told what is about to be published and has agreed: the place to write down
+    /// the intent. Hashes are there for the files of a directory, and for a single file if [`StagedWrite::hashing`] was
+    /// asked for.
+    pub fn commit_after(self, before: impl FnOnce(&Intended) -> Result<()>) -> Result<Committed> {
         let files = self.stage.close()?;
         let stage = Arc::clone(&self.stage);
+        if stage.shape != Shape::Stream {
+            before(&stage.intended(&files))?;
+        }
         let place = std::mem::replace(&mut *stage.place.lock(), Place::Done);
         let notice = match place {
             Place::Stream | Place::Done => None,
@@ -380,6 +416,12 @@ impl StagedWrite {
             bytes,
             notice,
         })
+    }
+
+    /// The same write, which also hashes a single file.
+    pub fn hashing(self) -> Self {
+        self.stage.hashes.store(true, Ordering::Relaxed);
+        self
     }
 
     /// Removes what was staged, when the last file and writer of it is dropped. Dropping does the
@@ -427,7 +469,8 @@ impl StagedWriter {
                 (name.into(), file)
             }
         };
-        let hasher = (stage.shape == Shape::Directory).then(|| Box::new(blake3::Hasher::new()));
+        let hashes = stage.hashes.load(Ordering::Relaxed);
+        let hasher = hashes.then(|| Box::new(blake3::Hasher::new()));
         stage.progress.lock().open += 1;
         Ok(StagedFile {
             stage,
@@ -631,6 +674,22 @@ impl Stage {
 
     fn parent(&self) -> &Path {
         parent(&self.target)
+    }
+
+    fn intended(&self, files: &[FileEntry]) -> Intended {
+        let directory = match self.shape {
+            Shape::Directory => &self.target,
+            Shape::File | Shape::Stream => self.parent(),
+        };
+        let files = files.iter().map(|file| IntendedFile {
+            name: file.name.clone(),
+            bytes: file.bytes,
+            blake3: file.blake3.clone(),
+        });
+        Intended {
+            directory: directory.to_path_buf(),
+            files: files.collect(),
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 pub(crate) use csv_cell::timestamp_cell;
 pub use encode::{Encoder, check_schema, encoder};
 pub use error::{Error, Result};
-pub use exec::WriteExec;
+pub use exec::{BeforeCommit, CommitGate, WriteExec};
 pub use format::{
     ArrowOptions, Compression, CsvOptions, CsvTable, JsonOptions, JsonShape, ParquetCompression,
     ParquetOptions, ParquetStatistics, WriteFormat,

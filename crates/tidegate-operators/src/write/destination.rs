@@ -9,9 +9,10 @@ use datafusion::common::runtime::SpawnedTask;
 use datafusion::execution::TaskContext;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use tidegate_checkpoint::staged::StagedWriter;
-use tidegate_checkpoint::{RealVfs, StagedFile, StagedWrite, Vfs};
+use tidegate_checkpoint::{Intended, RealVfs, StagedFile, StagedWrite, Vfs};
 
 use super::error::{Error, Result};
+use super::exec::CommitGate;
 use super::remote::{Remote, RemoteFile};
 use super::spec::{Layout, Place, WriteMode, WriteSpec};
 
@@ -43,16 +44,23 @@ pub(super) enum OpenFile {
     Remote(RemoteFile),
 }
 
-/// Opens the target; `None` when it exists and the mode is to ignore that.
+/// Opens the target; `None` when it exists and the mode is to ignore that. `hashes`: of a single file too.
 pub(super) async fn open(
     spec: &WriteSpec,
     context: &TaskContext,
+    hashes: bool,
 ) -> Result<Option<(Destination, Shape)>> {
     match spec.place()? {
         Place::Local(path) => {
             let (layout, mode) = (spec.layout, spec.mode);
             let opened = blocking(move || open_local(&path, layout, mode)).await?;
-            Ok(opened.map(|(write, shape)| (Destination::Local(write), shape)))
+            Ok(opened.map(|(write, shape)| {
+                let write = match hashes {
+                    true => write.hashing(),
+                    false => write,
+                };
+                (Destination::Local(write), shape)
+            }))
         }
         Place::Remote(store, path) => {
             let shape = match spec.layout {
@@ -111,10 +119,20 @@ impl Destination {
         }
     }
 
-    /// Publishes all finished files; gives what the user should know nevertheless.
-    pub(super) async fn commit(self) -> Result<Option<String>> {
+    /// Publishes all finished files, if the gate lets it; gives what the user should know nevertheless.
+    pub(super) async fn commit(
+        self,
+        gate: Option<Arc<CommitGate>>,
+        rows: u64,
+    ) -> Result<Option<String>> {
         match self {
-            Self::Local(write) => blocking(move || Ok(write.commit()?.notice)).await,
+            Self::Local(write) => {
+                let before = move |intended: &Intended| match &gate {
+                    Some(gate) => (gate.0)(intended, rows),
+                    None => Ok(()),
+                };
+                blocking(move || Ok(write.commit_after(before)?.notice)).await
+            }
             Self::Remote(remote) => {
                 let committed = remote.commit().await;
                 if committed.is_err() {

@@ -34,12 +34,21 @@ use datafusion::physical_plan::{
     PhysicalExpr, PlanProperties, ReplaceChildrenOptions,
 };
 
+use tidegate_checkpoint::Intended;
+
 use super::destination::{self, Destination, Shape};
 use super::encode::check_schema;
 use super::error::Error;
 use super::hive::Partitioning;
 use super::spec::{Layout, WriteSpec};
 use super::task::{Counts, Plan, Task};
+
+/// Is told what a write is about to publish, and how many rows it holds.
+pub type BeforeCommit =
+    dyn Fn(&Intended, u64) -> Result<(), tidegate_checkpoint::Error> + Send + Sync;
+
+/// [`BeforeCommit`] as an extension of the configuration that a write runs with: it may refuse the commit.
+pub struct CommitGate(pub Arc<BeforeCommit>);
 
 /// Writes its input as a [`WriteSpec`] says. Stores are taken from the task's runtime environment,
 /// so a decoded plan needs nothing attached.
@@ -224,12 +233,14 @@ impl ExecutionPlan for WriteExec {
 
 impl WriteExec {
     async fn run(self, context: Arc<TaskContext>) -> Result<u64, Error> {
-        let Some((destination, shape)) = destination::open(&self.spec, &context).await? else {
+        let gate = context.session_config().get_extension::<CommitGate>();
+        let opened = destination::open(&self.spec, &context, gate.is_some()).await?;
+        let Some((destination, shape)) = opened else {
             return Ok(0);
         };
         match self.write_files(&destination, shape, context).await {
             Ok(rows) => {
-                destination.commit().await?;
+                destination.commit(gate, rows).await?;
                 Ok(rows)
             }
             Err(error) => {
