@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::render::Format;
 
 /// Settings that are on or off: their flags take no value.
-const SWITCHES: &[&str] = &["read_only", "no_network"];
+const SWITCHES: &[&str] = &["durable", "no_network", "read_only", "speculation"];
 /// Settings whose flags can be given more than once.
 const LISTS: &[&str] = &["allow_path"];
 /// What separates the values of a list.
@@ -23,7 +23,7 @@ const AFTER_HELP: &str = "\
 SQL comes from -c, from -f, or from standard input if that is not a terminal; without any of them \
 the REPL opens. A PATH that is called like a sub-command is written with a directory: `./inspect`.
 
-Exit codes: 0 done, 1 SQL or run-time error, 2 wrong call, 4 a limit was reached, 5 denied by the \
+Exit codes: 0 done, 1 SQL or run-time error, 2 wrong call, 3 a durable job stopped and can be taken up again, 4 a limit was reached, 5 denied by the \
 sandbox, 130 interrupted.";
 
 /// The flags that are not settings.
@@ -79,12 +79,87 @@ pub(crate) struct Args {
 /// What to do instead of running SQL.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Verb {
+    /// Durable jobs; needs a session.
+    #[command(flatten)]
+    Job(JobCall),
     /// Look at files; needs a session.
     #[command(flatten)]
     Examine(Examination),
     /// Print something that is known; needs none.
     #[command(flatten)]
     Print(Print),
+}
+
+/// What is to be done about durable jobs.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum JobCall {
+    /// Run the SQL of a file as a durable job: killed and run again, it goes on from what is sealed
+    Run(RunJob),
+    /// Take up a job where its last process left it
+    Resume {
+        /// Its name
+        name: String,
+    },
+    /// List the durable jobs
+    Jobs,
+    /// Look at, stop or remove durable jobs
+    #[command(subcommand)]
+    Job(JobVerb),
+}
+
+/// A job that is to be run.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct RunJob {
+    /// The file with its SQL, `-` for standard input
+    pub(crate) file: PathBuf,
+    /// Directories whose files become tables, or files that become tables
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// The name of the job: the same name goes on with it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) job: String,
+    /// Forget what a job of this name has done, and begin anew
+    #[arg(long)]
+    pub(crate) restart: bool,
+    /// Write the result of the last statement, a query, to this file or directory
+    #[arg(short = 'o', long, value_name = "TARGET")]
+    pub(crate) output: Option<String>,
+    /// Bind $NAME, as without a job
+    #[arg(
+        short = 'p',
+        long = "param",
+        value_name = "NAME=VALUE",
+        allow_hyphen_values = true
+    )]
+    pub(crate) params: Vec<String>,
+}
+
+/// What is to be done about a job.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum JobVerb {
+    /// Tell what a job has done, stage by stage
+    Report {
+        /// Its name
+        name: String,
+    },
+    /// Read all that a job has sealed and published, and tell what is wrong with it
+    Verify {
+        /// Its name
+        name: String,
+    },
+    /// Stop the process that runs a job; the job can be taken up again
+    Cancel {
+        /// Its name
+        name: String,
+    },
+    /// Remove jobs that have ended, with all that is sealed of them
+    Gc {
+        /// Only these jobs, also if they have not ended
+        names: Vec<String>,
+        /// Only jobs to which nothing happened for so long, such as 30d
+        #[arg(long, value_name = "TIME")]
+        older_than: Option<String>,
+    },
 }
 
 /// What is to be found out about a path.
@@ -118,6 +193,19 @@ pub(crate) enum Print {
     },
     /// Print the manual page
     Man,
+    /// Kill a durable job and take it up again, on TPC-H data made for it
+    Demo(Demo),
+}
+
+/// How the demo is played.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Demo {
+    /// TPC-H's scale factor: 1 makes about 350 MB
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) scale: f64,
+    /// A directory for data and job that stays; else a temporary one
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 /// A piece of SQL, in the order in which it was given.
@@ -258,7 +346,10 @@ fn in_order(args: &Args, matches: &ArgMatches) -> Vec<Given> {
 
 /// The settings that were typed. Flags of a sub-command were made its own by being global.
 fn settings(matches: &ArgMatches) -> Vec<(&'static str, String)> {
-    let deepest = matches.subcommand().map_or(matches, |(_, inner)| inner);
+    let mut deepest = matches;
+    while let Some((_, inner)) = deepest.subcommand() {
+        deepest = inner;
+    }
     let mut settings = Vec::new();
     for def in Settings::definitions() {
         if deepest.value_source(def.name) != Some(clap::parser::ValueSource::CommandLine) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tidegate::{Origin, Settings, Value};
 
-use crate::args::{Args, Examination, Given};
+use crate::args::{Args, Examination, Given, JobCall};
 use crate::failure::Failure;
 use crate::params;
 use crate::render::Format;
@@ -32,6 +32,8 @@ pub(crate) enum Task {
     Run(Run),
     /// Describe files or look for what is wrong with them.
     Examine(Examination),
+    /// List, tell of, stop or remove durable jobs.
+    Jobs(JobCall),
     /// Open the REPL.
     Repl,
 }
@@ -47,6 +49,21 @@ pub(crate) struct Run {
     pub(crate) output: Option<Output>,
     /// What to do after an error.
     pub(crate) after_error: AfterError,
+    /// The durable job that the texts are.
+    pub(crate) job: Option<NamedJob>,
+}
+
+/// A durable job.
+#[derive(Debug, Clone)]
+pub(crate) struct NamedJob {
+    /// Its name.
+    pub(crate) name: String,
+    /// Whether it begins anew.
+    pub(crate) restart: bool,
+    /// Where the result of its last query goes.
+    pub(crate) output: Option<String>,
+    /// The arguments that make it another job when they change.
+    pub(crate) notes: Vec<(&'static str, String)>,
 }
 
 /// What to do after an error.
@@ -95,6 +112,7 @@ impl Call {
                     true => AfterError::GoOn,
                     false => AfterError::Stop,
                 },
+                job: None,
             }),
         };
         Ok(Self {
@@ -151,12 +169,12 @@ fn sources(given: &[Given], settings: &Settings) -> Result<Vec<Source>, Failure>
     given.iter().map(source).collect()
 }
 
-fn stdin(settings: &Settings) -> Result<Source, Failure> {
+pub(crate) fn stdin(settings: &Settings) -> Result<Source, Failure> {
     let bytes = read(std::io::stdin().lock(), "standard input", settings)?;
     source("stdin".into(), bytes)
 }
 
-fn file(path: &Path, settings: &Settings) -> Result<Source, Failure> {
+pub(crate) fn file(path: &Path, settings: &Settings) -> Result<Source, Failure> {
     let name = path.display().to_string();
     let file = std::fs::File::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {

@@ -13,6 +13,8 @@ pub(crate) enum Exit {
     Failed,
     /// The call itself is wrong: flags, paths, configuration.
     Usage,
+    /// A durable job stopped before its end, and can be taken up again.
+    Resumable,
     /// A limit was reached: memory, disk or time.
     Limit,
     /// The sandbox forbids it.
@@ -34,12 +36,21 @@ impl Exit {
         }
     }
 
+    /// How a durable job ends that an error of this kind has stopped.
+    pub(crate) fn of_job(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::Limit | ErrorKind::Cancelled | ErrorKind::Io => Exit::Resumable,
+            other => Exit::of(other),
+        }
+    }
+
     /// The number the caller sees.
     pub(crate) fn code(self) -> u8 {
         match self {
             Exit::Done => 0,
             Exit::Failed => 1,
             Exit::Usage => 2,
+            Exit::Resumable => 3,
             Exit::Limit => 4,
             Exit::Denied => 5,
             Exit::Interrupted => 130,

@@ -6,9 +6,11 @@ mod call;
 mod config;
 mod console;
 mod defect;
+mod demo;
 mod examine;
 mod exit;
 mod failure;
+mod jobs;
 mod log;
 mod memory;
 mod open;
@@ -84,7 +86,9 @@ fn start(typed: Typed) -> Exit {
     let outcome = match (&typed.verb, typed.args.version) {
         (_, true) => verbs::version(),
         (Some(Verb::Print(what)), false) => verbs::run(what, &typed, &config, &console),
-        (Some(Verb::Examine(_)) | None, false) => in_session(typed, &config, console.clone()),
+        (Some(Verb::Examine(_) | Verb::Job(_)) | None, false) => {
+            in_session(typed, &config, console.clone())
+        }
     };
     outcome.unwrap_or_else(|failure| {
         report::failure(&console, &failure, None);
@@ -126,6 +130,10 @@ fn in_session(typed: Typed, config: &Config, console: Console) -> Result<Exit, F
             verbs::stands_alone(&typed)?;
             Call::examination(what.clone())
         }
+        Some(Verb::Job(what)) => {
+            verbs::stands_alone(&typed)?;
+            jobs::call(what, &config.settings)?
+        }
         // It reads the statements, perhaps from a pipe.
         _ => signals.while_idle(|| Call::new(typed.args, &typed.given, &config.settings))?,
     };
@@ -148,6 +156,7 @@ fn in_session(typed: Typed, config: &Config, console: Console) -> Result<Exit, F
         let exit = match &call.task {
             Task::Run(run) => run::run(&session, &shell, run).await,
             Task::Examine(what) => examine::run(&session, &shell, what).await?,
+            Task::Jobs(what) => jobs::look(&session, &shell, what)?,
             Task::Repl => repl::run(session.clone(), shell).await,
         };
         Ok((exit, session))

@@ -14,7 +14,18 @@ use crate::report;
 use crate::stdin::{self, Use};
 
 /// The sub-commands, for a path that was meant to be one.
-const VERBS: &[&str] = &["inspect", "doctor", "config", "completions", "man"];
+const VERBS: &[&str] = &[
+    "run",
+    "resume",
+    "jobs",
+    "job",
+    "inspect",
+    "doctor",
+    "demo",
+    "config",
+    "completions",
+    "man",
+];
 
 /// Makes the session.
 pub(crate) async fn session(

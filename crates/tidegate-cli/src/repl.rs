@@ -27,6 +27,7 @@ use tidegate::{ErrorKind, Session};
 use crate::console::Loudness;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::jobs::Watched;
 use crate::render::Format;
 use crate::report::{self, Source};
 use crate::shell::Shell;
@@ -80,8 +81,13 @@ pub(crate) async fn run(session: Session, shell: Shell) -> Exit {
         target: Target::Screen,
         once: None,
         results: 0,
+        watched: Watched::default(),
     };
     repl.banner();
+    // Without a directory for jobs there are none to tell of.
+    if let Ok(jobs) = repl.session.jobs() {
+        repl.watched.look(&jobs);
+    }
     repl.talk().await
 }
 
@@ -138,6 +144,8 @@ struct Repl {
     once: Option<PathBuf>,
     /// Results that standard output holds.
     results: usize,
+    /// The jobs that other processes run.
+    watched: Watched,
 }
 
 impl Repl {
@@ -152,6 +160,9 @@ impl Repl {
     async fn talk(&mut self) -> Exit {
         let mut failures = 0;
         loop {
+            for ended in self.watched.ended(&self.session) {
+                self.shell.console.remark(&ended);
+            }
             let event = self.read().await;
             if !matches!(event, Event::Answer(Answer::Failed(_))) {
                 failures = 0;

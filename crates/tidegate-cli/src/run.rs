@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use tidegate::arrow::util::display::array_value_to_string;
 use tidegate::write::OutputFile;
-use tidegate::{Error, ErrorKind, Query, QueryKind, RowStream, Session, Statement};
+use tidegate::{Error, ErrorKind, Job, Query, QueryKind, RowStream, Session, Statement};
 
 use crate::call::{AfterError, Output, Run};
 use crate::console::{self, Loudness, StoppableStdout};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::jobs;
 use crate::progress::Display;
 use crate::render::{Format, Look, RenderError, renderer};
 use crate::report::{self, Source};
@@ -23,6 +24,9 @@ type Statements = Vec<Result<Statement, Error>>;
 
 /// Runs all texts; what fails is reported on the way.
 pub(crate) async fn run(session: &Session, shell: &Shell, run: &Run) -> Exit {
+    if let Some(job) = &run.job {
+        return jobs::run(session, shell, run, job).await;
+    }
     let mut exit = Exit::Done;
     let mut scripts = Vec::new();
     for source in &run.sources {
@@ -70,23 +74,32 @@ impl Exit {
     }
 }
 
-struct Runner<'a> {
+pub(crate) struct Runner<'a> {
     session: &'a Session,
     shell: &'a Shell,
     run: &'a Run,
     stdout: BufWriter<StoppableStdout>,
     results: usize,
+    /// The job whose statements are run.
+    job: Option<&'a Job>,
 }
 
 impl<'a> Runner<'a> {
-    fn new(session: &'a Session, shell: &'a Shell, run: &'a Run) -> Self {
+    pub(crate) fn new(session: &'a Session, shell: &'a Shell, run: &'a Run) -> Self {
         Self {
             session,
             shell,
             run,
             stdout: console::stoppable_stdout(&shell.signals),
             results: 0,
+            job: None,
         }
+    }
+
+    /// The same for the statements of a job.
+    pub(crate) fn of(self, job: &'a Job) -> Self {
+        let job = Some(job);
+        Self { job, ..self }
     }
 
     /// Some outputs hold one result: says so before anything runs.
@@ -154,7 +167,7 @@ impl<'a> Runner<'a> {
                         continue;
                     }
                 };
-                let Err(failure) = self.logged(statement).await else {
+                let Err(failure) = self.logged(statement, 0).await else {
                     continue;
                 };
                 report::failure(&self.shell.console, &failure, Some(source));
@@ -172,13 +185,18 @@ impl<'a> Runner<'a> {
         exit
     }
 
-    async fn logged(&mut self, statement: &Statement) -> Result<(), Failure> {
+    /// Runs one statement, the one of this number, and logs it.
+    pub(crate) async fn logged(
+        &mut self,
+        statement: &Statement,
+        number: usize,
+    ) -> Result<(), Failure> {
         let started = Instant::now();
         let log = self.shell.log.as_ref();
         if let Some(log) = log {
             log.started(&statement.text);
         }
-        let outcome = self.statement(statement).await;
+        let outcome = self.statement(statement, number).await;
         let flushed = self.stdout.flush().map_err(Failure::stdout);
         let outcome = outcome.and_then(|rows| flushed.map(|()| rows));
         let elapsed = started.elapsed();
@@ -194,12 +212,18 @@ impl<'a> Runner<'a> {
     }
 
     /// Runs one statement; returns the number of its rows.
-    async fn statement(&mut self, statement: &Statement) -> Result<u64, Failure> {
-        let session = self.session;
+    async fn statement(&mut self, statement: &Statement, number: usize) -> Result<u64, Failure> {
+        let (session, job) = (self.session, self.job);
+        let planned = async {
+            match job {
+                Some(job) => job.query(number).await,
+                None => session.statement(statement).await,
+            }
+        };
         let query = tokio::select! {
             biased;
             _ = self.shell.signals.wait() => return Err(interrupted()),
-            query = session.statement(statement) => query?,
+            query = planned => query?,
         };
         let handle = query.handle();
         let outcome = match query.kind() {
@@ -210,7 +234,10 @@ impl<'a> Runner<'a> {
         for notice in handle.notices() {
             report::notice(&self.shell.console, &notice);
         }
-        outcome
+        let rows = outcome?;
+        self.stdout.flush().map_err(Failure::stdout)?;
+        handle.arrived()?;
+        Ok(rows)
     }
 
     async fn rows(&mut self, query: Query, verb: &str) -> Result<u64, Failure> {

@@ -9,6 +9,7 @@ use tidegate::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use crate::args::{self, Print, Typed};
 use crate::config::Config;
 use crate::console::{self, Console};
+use crate::demo;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::render::{Format, Look, RenderError, renderer};
@@ -27,6 +28,10 @@ pub(crate) fn run(
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut args::command(), "tidegate", &mut script);
             print(&script)
+        }
+        Print::Demo(what) => {
+            demo::check(what.dir.as_deref())?;
+            demo::run(what)
         }
         Print::Man => {
             let mut page = Vec::new();

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DataFusionError, internal_datafusion_err, not_impl_err};
 use datafusion::datasource::source::DataSourceExec;
@@ -28,7 +28,7 @@ use tidegate_operators::source::{self, ScanAccess};
 use tidegate_operators::spill_scope::{SpillScope, SpillScopeExec};
 use tidegate_operators::write::{WriteExec, WriteSpec};
 
-use crate::graph::{Edge, Estimate, Repeats, Stage};
+use crate::graph::{Edge, Estimate, Repeats, Stage, StageGraph};
 use crate::join_order::Noted;
 use crate::{Error, PlanSettings, Registry, Result, compile, session};
 
@@ -74,49 +74,102 @@ pub fn encode(stage: &Stage) -> Result<Bytes> {
 /// The stage of some bytes: a fresh plan, which shares no run state with any other. It reads nothing until
 /// [`attach`] has been called where its scans need readers.
 pub fn decode(bytes: &[u8], registry: &Registry) -> Result<Stage> {
-    decode_with(bytes, registry, |_| {})
+    let (head, plan) = decode_with(bytes, registry, |_| {})?;
+    let mut stage = compile::stage(plan, &Noted::default(), &Arc::new(head.settings))?;
+    stage.inputs = head.inputs;
+    stage.estimate = head.estimate;
+    stage.repeats = head.repeats;
+    Ok(stage)
 }
 
-/// The same for one task. It draws random numbers of its own, the same ones in each try.
+/// The plan alone, for one task. It draws random numbers of its own, the same ones in each try.
 pub fn decode_task(
     bytes: &[u8],
     registry: &Registry,
     stage: usize,
     partition: usize,
-) -> Result<Stage> {
-    decode_with(bytes, registry, |settings| {
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let decoded = decode_with(bytes, registry, |settings| {
         // Odd constants, so that no two tasks of a query are given one seed.
         let task = (stage as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)
             ^ (partition as u64 + 1).wrapping_mul(0xD1B5_4A32_D192_ED03);
         settings.seed ^= task;
-    })
+    });
+    Ok(decoded?.1)
 }
 
 fn decode_with(
     bytes: &[u8],
     registry: &Registry,
     adjust: impl FnOnce(&mut PlanSettings),
-) -> Result<Stage> {
+) -> Result<(Head, Arc<dyn ExecutionPlan>)> {
     let (head, plan) = split(bytes)?;
     let mut head: Head =
         serde_json::from_slice(head).map_err(|error| Error::Undecodable(error.to_string()))?;
     adjust(&mut head.settings);
-    let settings = Arc::new(head.settings);
+    let settings = &head.settings;
     let codec = NodeCodec {
         registry: Some(registry.clone()),
     };
-    let context = session::decode_context(&settings, registry);
+    let context = session::decode_context(settings, registry);
     let plan = physical_plan_from_bytes_with_proto_converter(
         plan,
         &context,
         &codec,
         &DeduplicatingProtoConverter {},
     )?;
-    let mut stage = compile::stage(plan, &Noted::default(), &settings)?;
-    stage.inputs = head.inputs;
-    stage.estimate = head.estimate;
-    stage.repeats = head.repeats;
-    Ok(stage)
+    Ok((head, plan))
+}
+
+/// The first bytes of an encoded graph; the last one is the version.
+const GRAPH: &[u8; 8] = b"TIDGRPH\x01";
+
+/// The bytes of a whole graph: of the stages as they were encoded when it was planned.
+///
+/// # Errors
+///
+/// If some of it cannot be written down.
+pub fn encode_graph(graph: &StageGraph) -> Result<Bytes> {
+    let Some(stages) = graph.encoded() else {
+        let why = "a part of the plan cannot be written down, such as a recursion";
+        return Err(Error::Unsupported(why.into()));
+    };
+    let mut bytes = BytesMut::from(&GRAPH[..]);
+    bytes.put_u32_le(stages.len() as u32);
+    for stage in stages {
+        bytes.put_u64_le(stage.len() as u64);
+        bytes.put_slice(stage);
+    }
+    Ok(bytes.freeze())
+}
+
+/// The graph of some bytes, which keep to be its encoding.
+pub fn decode_graph(bytes: &Bytes, registry: &Registry) -> Result<StageGraph> {
+    let damaged = || Error::Undecodable("it is cut short".into());
+    let mut rest = bytes.clone();
+    if rest.len() < GRAPH.len() + 4 || rest.split_to(GRAPH.len()) != GRAPH[..] {
+        return Err(Error::Undecodable(
+            "it is of another kind or version".into(),
+        ));
+    }
+    let count = rest.get_u32_le();
+    let mut encoded = Vec::new();
+    for _ in 0..count {
+        if rest.len() < 8 {
+            return Err(damaged());
+        }
+        let length = usize::try_from(rest.get_u64_le()).map_err(|_| damaged())?;
+        if rest.len() < length {
+            return Err(damaged());
+        }
+        encoded.push(rest.split_to(length));
+    }
+    if !rest.is_empty() {
+        return Err(Error::Undecodable("there is more than a graph".into()));
+    }
+    let stages = encoded.iter().map(|stage| decode(stage, registry));
+    let graph = StageGraph::new(stages.collect::<Result<_>>()?)?;
+    Ok(graph.with_encoded(encoded))
 }
 
 fn split(bytes: &[u8]) -> Result<(&[u8], &[u8])> {

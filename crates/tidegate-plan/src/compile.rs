@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 
-use crate::distribute::{self, is_foreign};
+use crate::distribute::{self, Encoded, is_foreign};
+use crate::durable::{self, Checkpoint, CheckpointMode, Choice};
 use crate::evidence::{self, Evidence, Question};
 use crate::graph::{Distribution, EdgeForm, Stage, StageGraph};
 use crate::join_order::{self, Noted};
+use crate::settings::Execution;
 use crate::{PlanSettings, Result, cut, encode, repeats, steps};
 
 /// Everything a compilation may know: with equal inputs it gives equal graphs.
@@ -60,29 +63,116 @@ impl Optimized {
             true => join_order::order(plan, &inputs.evidence, &inputs.state)?,
             false => plan,
         };
-        let partitions = inputs.state.config().target_partitions();
-        let mut undivided = false;
-        let plan = match physical(&plan, &inputs.state).await {
-            Err(error) if is_foreign(&error) && partitions > 1 => {
-                let state = SessionStateBuilder::from(inputs.state.clone())
-                    .with_config(inputs.state.config().clone().with_target_partitions(1));
-                undivided = true;
-                physical(&plan, &state.build()).await?
-            }
-            plan => plan?,
-        };
+        if let Some(checkpoint) = &inputs.settings.checkpoint {
+            return durable(&plan, inputs, checkpoint).await;
+        }
+        let (plan, undivided) = divided(&plan, &inputs.state).await?;
         let (plan, noted) = join_order::forget(plan)?;
         let form = inputs.settings.execution.form();
-        let mut graph = cut::cut(Arc::clone(&plan), &noted, form, &inputs.settings)?;
-        // What cannot be written down, such as a recursion, runs at once.
-        if form == EdgeForm::Sealed && graph.stages().iter().any(|stage| encode(stage).is_err()) {
-            graph = cut::cut(plan, &noted, EdgeForm::Stream, &inputs.settings)?;
+        let settings = &inputs.settings;
+        let mut graph = cut::cut(Arc::clone(&plan), &noted, form, None, settings)?;
+        if form == EdgeForm::Sealed {
+            graph = match encoded(&graph) {
+                Ok(bytes) => graph.with_encoded(bytes),
+                // What cannot be written down, such as a recursion, runs at once.
+                Err(_) => cut::cut(plan, &noted, EdgeForm::Stream, None, settings)?,
+            };
         }
         Ok(match undivided {
             true => graph.undivided(),
             false => graph,
         })
     }
+}
+
+fn encoded(graph: &StageGraph) -> Result<Vec<Bytes>> {
+    graph.stages().iter().map(encode).collect()
+}
+
+/// The operators of a plan, and whether it had to be made with one partition.
+async fn divided(
+    plan: &LogicalPlan,
+    state: &SessionState,
+) -> Result<(Arc<dyn ExecutionPlan>, bool)> {
+    match physical(plan, state).await {
+        Err(error) if is_foreign(&error) && state.config().target_partitions() > 1 => {
+            let state = state_with(state, Execution::default(), 1);
+            Ok((physical(plan, &state).await?, true))
+        }
+        plan => Ok((plan?, false)),
+    }
+}
+
+/// A statement of a durable job: planned once to see how long it takes, then with as many tasks as it needs.
+async fn durable(
+    plan: &LogicalPlan,
+    inputs: &PlanInputs,
+    checkpoint: &Checkpoint,
+) -> Result<StageGraph> {
+    let mut partitions = inputs.state.config().target_partitions();
+    loop {
+        // What is sealed everywhere may run task by task; else the plan is the one that a query has which nobody seals.
+        let execution = match checkpoint.mode {
+            CheckpointMode::All => Execution::Staged,
+            CheckpointMode::Auto | CheckpointMode::None => Execution::Pipelined,
+        };
+        let state = encoding(state_with(&inputs.state, execution, partitions));
+        let (operators, undivided) = divided(plan, &state).await?;
+        let (operators, noted) = join_order::forget(operators)?;
+        let operators = durable::ended(operators)?;
+        let described = steps::describe(&operators, &noted)?;
+        let seals = durable::choose(&operators, &described.root, checkpoint);
+        let wanted = checkpoint.threads * seals.tasks_per_thread;
+        if checkpoint.spreads && wanted > partitions && !undivided {
+            partitions = wanted;
+            continue;
+        }
+        if !seals.at.iter().any(|(at, sealed)| *at > 0 && *sealed) {
+            return region(plan, inputs, seals.choices).await;
+        }
+        let (form, settings) = (EdgeForm::Sealed, &inputs.settings);
+        let graph = cut::cut(operators, &noted, form, Some(&seals.at), settings)?;
+        return match encoded(&graph) {
+            Ok(bytes) => Ok(graph.with_encoded(bytes).with_choices(seals.choices)),
+            Err(_) => region(plan, inputs, seals.choices).await,
+        };
+    }
+}
+
+/// All of a statement as one region, planned as a query that nobody seals.
+async fn region(
+    plan: &LogicalPlan,
+    inputs: &PlanInputs,
+    choices: Vec<Choice>,
+) -> Result<StageGraph> {
+    let partitions = inputs.state.config().target_partitions();
+    let state = encoding(state_with(&inputs.state, Execution::Pipelined, partitions));
+    let (operators, _) = divided(plan, &state).await?;
+    let (operators, noted) = join_order::forget(operators)?;
+    let operators = durable::ended(operators)?;
+    let (form, settings) = (EdgeForm::Stream, &inputs.settings);
+    let graph = cut::cut(operators, &noted, form, None, settings)?;
+    let graph = cut::as_region(&graph)?.with_choices(choices);
+    Ok(match encoded(&graph) {
+        Ok(bytes) => graph.with_encoded(bytes),
+        // What cannot be written down is run again as a whole.
+        Err(_) => graph,
+    })
+}
+
+/// The same state, for plans that are written down.
+fn encoding(state: SessionState) -> SessionState {
+    let config = state.config().clone().with_extension(Arc::new(Encoded));
+    SessionStateBuilder::from(state).with_config(config).build()
+}
+
+/// The state to plan in another way.
+fn state_with(state: &SessionState, execution: Execution, partitions: usize) -> SessionState {
+    let config = state.config().clone().with_target_partitions(partitions);
+    let config = config.with_extension(Arc::new(execution));
+    SessionStateBuilder::from(state.clone())
+        .with_config(config)
+        .build()
 }
 
 /// Optimizes a logical plan, orders its joins, chooses its operators and cuts it into stages.

@@ -30,16 +30,18 @@ use crate::{PlanSettings, steps};
 
 type Plan = Arc<dyn ExecutionPlan>;
 
-/// The stages of a plan, inputs before their consumers.
+/// The stages of a plan, inputs before their consumers: cut at every shuffle, or at those that are sealed.
 pub(crate) fn cut(
     plan: Plan,
     noted: &Noted,
     form: EdgeForm,
+    seals: Option<&HashMap<usize, bool>>,
     settings: &Arc<PlanSettings>,
 ) -> crate::Result<StageGraph> {
     let described = steps::describe(&plan, noted)?;
     let mut cut = Cut {
         form,
+        seals,
         position: 0,
         stages: Vec::new(),
         at: HashMap::new(),
@@ -82,8 +84,10 @@ pub(crate) fn cut(
     StageGraph::new(stages)
 }
 
-struct Cut {
+struct Cut<'a> {
     form: EdgeForm,
+    /// Whether a shuffle is sealed, by its position; where nothing is said, all are cut.
+    seals: Option<&'a HashMap<usize, bool>>,
     /// The number of the next operator, parents first.
     position: usize,
     stages: Vec<(Plan, Vec<Edge>)>,
@@ -93,7 +97,7 @@ struct Cut {
     values: Option<Values>,
 }
 
-impl Cut {
+impl Cut<'_> {
     fn visit(&mut self, plan: &Plan, inputs: &mut Vec<Edge>) -> Result<Plan> {
         let position = self.position;
         self.position += 1;
@@ -105,11 +109,17 @@ impl Cut {
         if plan.is::<ScalarSubqueryExec>() {
             return self.with_subqueries(plan, inputs);
         }
-        if !plan.is::<ShuffleExec>() {
+        let streams = |seals: &HashMap<usize, bool>| seals.get(&position) == Some(&false);
+        if !plan.is::<ShuffleExec>() || self.seals.is_some_and(streams) {
             return self.children(plan, inputs);
         }
+        self.stage(position, plan, inputs)
+    }
+
+    /// Cuts a shuffle off.
+    fn stage(&mut self, position: usize, shuffle: &Plan, inputs: &mut Vec<Edge>) -> Result<Plan> {
         let mut own = Vec::new();
-        let stage = self.children(plan, &mut own)?;
+        let stage = self.children(shuffle, &mut own)?;
         let stage = self.with_values(stage, &mut own)?;
         self.end(position, stage, own, inputs)
     }
@@ -149,10 +159,11 @@ impl Cut {
 
     /// A subquery as a stage of its own: every stage that needs its value reads the same one.
     fn value(&mut self, subquery: &Plan, inputs: &mut Vec<Edge>) -> Result<Plan> {
-        if subquery.is::<ShuffleExec>() {
-            return self.visit(subquery, inputs);
-        }
         let position = self.position;
+        if subquery.is::<ShuffleExec>() {
+            self.position += 1;
+            return self.stage(position, subquery, inputs);
+        }
         let mut own = Vec::new();
         let stage = self.visit(subquery, &mut own)?;
         let to = To::Single { order: None };
@@ -255,6 +266,13 @@ impl Trees<'_> {
         self.of.insert(stage, step);
         read
     }
+}
+
+/// A graph that streams as one stage: a region.
+pub(crate) fn as_region(graph: &StageGraph) -> crate::Result<StageGraph> {
+    let mut stage = joined(graph)?.result().clone();
+    stage.inputs = Vec::new();
+    StageGraph::new(vec![stage])
 }
 
 /// The graph with each stage's inputs put in the place where it reads them: its result stage is the whole query.

@@ -38,12 +38,18 @@ use crate::evidence;
 use crate::graph::EdgeForm;
 use crate::settings::Execution;
 
+/// Says, as an extension of the configuration, that a plan is written down before it runs.
+#[derive(Debug)]
+pub(crate) struct Encoded;
+
 /// The plan with every movement of rows written into it.
 pub(crate) fn distributed(plan: LogicalPlan, session: &dyn Session) -> Result<LogicalPlan> {
     let execution = session.config().get_extension::<Execution>();
     let execution = execution.map_or_else(Execution::default, |execution| *execution);
     let distributor = pass::Distributor {
         partitions: session.config().target_partitions(),
+        is_encoded: execution.form() == EdgeForm::Sealed
+            || session.config().get_extension::<Encoded>().is_some(),
         builds: match execution.form() {
             EdgeForm::Stream => pass::Builds::OfOneProcess,
             EdgeForm::Sealed => pass::Builds::OfEachTask,

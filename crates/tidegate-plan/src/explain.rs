@@ -214,7 +214,7 @@ fn grouped(number: u64) -> String {
     text
 }
 
-fn bytes_text(size: u64) -> String {
+pub(crate) fn bytes_text(size: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = size as f64;
     let mut unit = 0;

@@ -3,12 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use datafusion::common::JoinType;
 use datafusion::physical_expr::expressions::UnKnownColumn;
 use datafusion::physical_expr::{LexOrdering, Partitioning, PhysicalExpr};
+use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, PartitionMode};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use serde::{Deserialize, Serialize};
 use tidegate_operators::shuffle::{ShuffleExec, ShuffleReadExec, To};
 
+use crate::durable::Choice;
 use crate::{PlanSettings, repeats};
 
 /// The position of a stage in its graph.
@@ -21,6 +25,8 @@ pub struct StageGraph {
     // INVARIANT: not empty; the inputs of a stage name earlier stages; the last stage is the result.
     stages: Vec<Stage>,
     is_undivided: bool,
+    encoded: Option<Vec<Bytes>>,
+    choices: Vec<Choice>,
 }
 
 impl StageGraph {
@@ -37,6 +43,8 @@ impl StageGraph {
             true => Ok(Self {
                 stages,
                 is_undivided: false,
+                encoded: None,
+                choices: Vec::new(),
             }),
             false => Err(crate::Error::Undecodable(
                 "a stage reads one that is not before it".into(),
@@ -57,8 +65,30 @@ impl StageGraph {
         });
         Ok(Self {
             stages: stages.collect::<Result<_, E>>()?,
-            is_undivided: self.is_undivided,
+            ..self.clone()
         })
+    }
+
+    /// With the bytes of its stages.
+    pub(crate) fn with_encoded(self, encoded: Vec<Bytes>) -> Self {
+        Self {
+            encoded: Some(encoded),
+            ..self
+        }
+    }
+
+    pub(crate) fn with_choices(self, choices: Vec<Choice>) -> Self {
+        Self { choices, ..self }
+    }
+
+    /// The bytes of its stages as they were planned, if they run one after the other or are a job's.
+    pub fn encoded(&self) -> Option<&[Bytes]> {
+        self.encoded.as_deref()
+    }
+
+    /// What of it is sealed and why, if it is a statement of a durable job.
+    pub fn choices(&self) -> &[Choice] {
+        &self.choices
     }
 
     pub(crate) fn undivided(self) -> Self {
@@ -120,13 +150,26 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Its tasks, one for each partition that its operators work on.
+    /// Its tasks, one for each partition that its operators work on; one for a region.
     pub fn tasks(&self) -> usize {
-        let plan = match self.plan.downcast_ref::<ShuffleExec>() {
+        match self.is_region() {
+            true => 1,
+            false => self.body().output_partitioning().partition_count(),
+        }
+    }
+
+    /// Whether its partitions cannot run apart, because rows stream between them, or because they tell each other which
+    /// rows of a shared build side found a match: then it runs as a whole.
+    pub fn is_region(&self) -> bool {
+        contains_shuffle(self.body()) || shares_a_build(self.body())
+    }
+
+    /// What is below the shuffle that ends it.
+    fn body(&self) -> &Arc<dyn ExecutionPlan> {
+        match self.plan.downcast_ref::<ShuffleExec>() {
             Some(shuffle) => shuffle.input(),
             None => &self.plan,
-        };
-        plan.output_partitioning().partition_count()
+        }
     }
 
     /// Whether each of its tasks, run again, divides its rows as it did before. If not, what it wrote before must not be
@@ -134,6 +177,37 @@ impl Stage {
     pub fn divides_alike(&self) -> bool {
         repeats::divides_alike(&self.plan)
     }
+}
+
+fn shares_a_build(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    is_shared_build(plan) || plan.children().into_iter().any(shares_a_build)
+}
+
+/// Whether all partitions of a join use one build side whose unmatched, or once matched, rows come out.
+pub(crate) fn is_shared_build(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let (join_type, probe) = if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+        match join.partition_mode() {
+            PartitionMode::CollectLeft => (join.join_type(), join.right()),
+            PartitionMode::Partitioned | PartitionMode::Auto => return false,
+        }
+    } else if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() {
+        (join.join_type(), join.right())
+    } else {
+        return false;
+    };
+    let comes_out = matches!(
+        join_type,
+        JoinType::Left
+            | JoinType::LeftSemi
+            | JoinType::LeftAnti
+            | JoinType::LeftMark
+            | JoinType::Full
+    );
+    comes_out && probe.output_partitioning().partition_count() > 1
+}
+
+fn contains_shuffle(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is::<ShuffleExec>() || plan.children().into_iter().any(contains_shuffle)
 }
 
 /// A connection from an earlier stage.

@@ -8,6 +8,7 @@ mod codec;
 mod compile;
 mod cut;
 mod distribute;
+mod durable;
 mod evidence;
 mod explain;
 mod given;
@@ -24,10 +25,11 @@ mod steps;
 mod times;
 mod write;
 
-pub use codec::{attach, decode, decode_task, encode};
+pub use codec::{attach, decode, decode_graph, decode_task, encode, encode_graph};
 pub use compile::{Optimized, PlanInputs, compile};
 pub use cut::restricted;
 pub use distribute::{By, Met, Movement, PARTITIONS_MAX, Partition, Shuffle, Why, partition};
+pub use durable::{Checkpoint, CheckpointMode, Choice, explain_choices};
 pub use evidence::{Evidence, Question};
 pub use explain::{ExplainFormat, explain, explain_analyze};
 pub use graph::{

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use tidegate_operators::source::Batching;
 
+use crate::durable::Checkpoint;
 use crate::graph::EdgeForm;
 
 /// The settings of one query. Clock, seed, user and time zone are handed in here and never read in place.
@@ -38,6 +39,9 @@ pub struct PlanSettings {
     /// How files are dealt into the partitions of a scan.
     #[serde(default)]
     pub batching: Batching,
+    /// How it is sealed, if it is a statement of a durable job.
+    #[serde(default)]
+    pub checkpoint: Option<Checkpoint>,
     /// Memory a merging sort keeps back for its last phase, in bytes.
     pub sort_spill_reservation_bytes: usize,
 }
@@ -105,6 +109,7 @@ impl PlanSettings {
             join_order: true,
             execution: Execution::Auto,
             batching: Batching::EqualBytes,
+            checkpoint: None,
             sort_spill_reservation_bytes: 10 * 1024 * 1024,
         }
     }

@@ -8,6 +8,7 @@ use datafusion::datasource::source::{DataSource, DataSourceExec};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricValue;
 use tidegate_operators::parquet::{BYTES_PASSED, GuardedScan};
+use tidegate_operators::shuffle::OnePartitionExec;
 
 /// What the scans of a plan have read so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,8 +33,8 @@ pub struct ScanTotals {
 /// The work ahead of a plan.
 pub fn totals(plan: &Arc<dyn ExecutionPlan>) -> ScanTotals {
     let mut totals = ScanTotals::default();
-    visit(plan, &mut |node| {
-        if let Some(scan) = Scan::of(node) {
+    visit(plan, &mut |node, partition| {
+        if let Some(scan) = Scan::of(node, partition) {
             let ahead = scan.totals();
             totals.bytes += ahead.bytes;
             totals.files += ahead.files;
@@ -45,8 +46,8 @@ pub fn totals(plan: &Arc<dyn ExecutionPlan>) -> ScanTotals {
 /// The work done so far. Counters only grow.
 pub fn counters(plan: &Arc<dyn ExecutionPlan>) -> Counters {
     let mut counters = Counters::default();
-    visit(plan, &mut |node| {
-        if let Some(scan) = Scan::of(node) {
+    visit(plan, &mut |node, partition| {
+        if let Some(scan) = Scan::of(node, partition) {
             let done = scan.counters();
             counters.rows += done.rows;
             counters.bytes += done.bytes;
@@ -61,10 +62,12 @@ struct Scan<'a> {
     node: &'a Arc<dyn ExecutionPlan>,
     source: &'a dyn DataSource,
     config: &'a FileScanConfig,
+    /// The one partition that is read, if it is only one.
+    partition: Option<usize>,
 }
 
 impl<'a> Scan<'a> {
-    fn of(node: &'a Arc<dyn ExecutionPlan>) -> Option<Self> {
+    fn of(node: &'a Arc<dyn ExecutionPlan>, partition: Option<usize>) -> Option<Self> {
         let source = node.downcast_ref::<DataSourceExec>()?.data_source();
         let source = match source.downcast_ref::<GuardedScan>() {
             Some(guarded) => guarded.inner(),
@@ -75,17 +78,15 @@ impl<'a> Scan<'a> {
             node,
             source: source.as_ref(),
             config,
+            partition,
         })
     }
 
     fn totals(&self) -> ScanTotals {
         let mut totals = ScanTotals::default();
-        for file in self
-            .config
-            .file_groups
-            .iter()
-            .flat_map(|group| group.iter())
-        {
+        let groups = self.config.file_groups.iter().enumerate();
+        let read = groups.filter(|(at, _)| self.partition.is_none_or(|one| one == *at));
+        for file in read.flat_map(|(_, group)| group.iter()) {
             totals.bytes += file.effective_size();
             totals.files += 1;
         }
@@ -121,7 +122,7 @@ impl<'a> Scan<'a> {
     /// their number is known.
     fn passed_by_rows(&self, rows: u64, bytes: u64) -> u64 {
         let filtered = self.config.file_source().filter().is_some();
-        match self.source.partition_statistics(None) {
+        match self.source.partition_statistics(self.partition) {
             Ok(known) if !filtered => match known.num_rows {
                 Precision::Exact(all) if all > 0 => {
                     (bytes as f64 * (rows as f64 / all as f64).min(1.0)) as u64
@@ -133,8 +134,15 @@ impl<'a> Scan<'a> {
     }
 }
 
-fn visit(plan: &Arc<dyn ExecutionPlan>, see: &mut impl FnMut(&Arc<dyn ExecutionPlan>)) {
-    see(plan);
+/// Sees every node, with the one partition of it that runs if it is only one.
+fn visit(
+    plan: &Arc<dyn ExecutionPlan>,
+    see: &mut impl FnMut(&Arc<dyn ExecutionPlan>, Option<usize>),
+) {
+    match plan.downcast_ref::<OnePartitionExec>() {
+        Some(one) => see(one.leaf(), Some(one.partition())),
+        None => see(plan, None),
+    }
     for child in plan.children() {
         visit(child, see);
     }

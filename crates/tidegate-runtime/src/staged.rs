@@ -5,9 +5,13 @@
 //! Scheduler ─▶ Run ─▶ decode ▸ attach ▸ restrict ▸ execute ▸ SealedWriter ─▶ Outputs ─▶ Scheduler
 //! ```
 
+mod durable;
 mod outputs;
+mod progress;
 mod task;
 
+pub use durable::Durable;
+pub use progress::TaskProgress;
 pub use task::{Damage, Fault};
 
 use std::collections::{HashMap, HashSet};
@@ -17,20 +21,27 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs, StatisticsContext};
+use futures::TryStreamExt;
 use tidegate_checkpoint::{TempRoot, Vfs};
 use tidegate_operators::shuffle::{Sealed, ShuffleExec, ShuffleReadExec};
 use tidegate_operators::source::ScanAccess;
-use tidegate_plan::{Registry, StageGraph, StageId, encode};
+use tidegate_operators::write::WriteExec;
+use tidegate_plan::{Registry, Repeats, StageGraph, StageId};
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::pool::CpuPool;
 use crate::run::{Running, run_stream};
 use crate::scheduler::{
-    Action, AttemptId, Event, Limits, Policy, Scheduler, StageSpec, TaskId, Why, WorkerId,
+    Action, AttemptId, Event, FailureClass, Limits, Policy, Scheduler, StageSpec, TaskId, Why,
+    WorkerId,
 };
 use outputs::Outputs;
+
+/// How often a job says that it lives.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// The one worker: this process.
 const HERE: WorkerId = WorkerId(0);
@@ -39,6 +50,12 @@ const HERE: WorkerId = WorkerId(0);
 pub struct StagedQuery {
     /// What is run. Nothing is attached to its scans.
     pub graph: StageGraph,
+    /// The bytes of its stages, from which each task has a plan of its own.
+    pub encoded: Vec<Bytes>,
+    /// The statement of a job that it is, if what it seals is to outlive this process.
+    pub durable: Option<Durable>,
+    /// Told how far it is.
+    pub progress: Arc<TaskProgress>,
     /// The functions that plans may name.
     pub registry: Registry,
     /// What scans read with.
@@ -104,57 +121,126 @@ impl StagedQuery {
         };
         let tasks = stages[..sealed].iter().map(|stage| stage.tasks()).collect();
         let outputs = Arc::new(Outputs::new(tasks, Arc::clone(&self.vfs)));
-        let encoded = stages.iter().map(encode);
-        let encoded = encoded.collect::<tidegate_plan::Result<Vec<_>>>();
-        let encoded = encoded.map_err(external)?;
-        if sealed > 0 {
-            self.seal(&encoded[..sealed], &outputs, &handle, slots)
-                .await?;
-        }
+        self.progress.begin(&stages[..sealed]);
+        self.recover(&outputs, sealed)?;
+        self.seal(sealed, &outputs, &handle, slots).await?;
         let result = self.graph.result();
         if let Some(shuffle) = result.plan.downcast_ref::<ShuffleExec>() {
             let statistics = StatisticsContext::new();
             let statistics = statistics.compute(shuffle, &StatisticsArgs::new())?;
             let read = ShuffleReadExec::of(shuffle, 0, statistics);
-            let context = self.context_of(&outputs, vec![StageId(last)]);
+            let context = self.reading(&outputs, vec![StageId(last)], false);
             return read.execute(0, context);
         }
+        if !result.plan.is::<WriteExec>() {
+            return self.last(&outputs);
+        }
+        self.written(sealed, &outputs, &handle, slots).await
+    }
+
+    /// Starts the stage whose output is the answer.
+    fn last(&self, outputs: &Arc<Outputs>) -> Result<SendableRecordBatchStream> {
+        let last = self.graph.stages().len() - 1;
         let task = TaskId {
             stage: last,
             partition: 0,
         };
-        let plan = self.plan_of(&encoded[last], task)?;
-        let inputs = result.inputs.iter().map(|edge| edge.from);
-        plan.execute(0, self.context_of(&outputs, inputs.collect()))
+        let plan = self.plan_of(&self.encoded[last], task)?;
+        plan.execute(0, self.context_of(outputs, last))
     }
 
-    /// Runs all tasks of these stages.
+    /// Runs a stage that writes. Nothing of it is seen before its end, so it can be run again after what it reads
+    /// was found damaged and is made again.
+    async fn written(
+        self: &Arc<Self>,
+        sealed: usize,
+        outputs: &Arc<Outputs>,
+        handle: &Handle,
+        slots: usize,
+    ) -> Result<SendableRecordBatchStream> {
+        let schema = self.graph.schema();
+        for _ in 0..self.limits.losses_max {
+            let batches = self.last(outputs)?.try_collect::<Vec<_>>().await;
+            let lost = match &batches {
+                Err(error) => match task::class_of(error) {
+                    FailureClass::Corrupt { input } => Some((input, error.to_string())),
+                    _ => None,
+                },
+                Ok(_) => None,
+            };
+            let Some((input, why)) = lost else {
+                let batches = batches?.into_iter().map(Ok);
+                let rows = futures::stream::iter(batches);
+                return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)));
+            };
+            self.lose(outputs, input, &why)?;
+            self.seal(sealed, outputs, handle, slots).await?;
+        }
+        self.last(outputs)
+    }
+
+    /// Takes over what an earlier process has sealed.
+    fn recover(&self, outputs: &Outputs, sealed: usize) -> Result<()> {
+        let Some(durable) = &self.durable else {
+            return Ok(());
+        };
+        let stages = &self.graph.stages()[..sealed];
+        for (task, file) in durable.earlier(stages)? {
+            let found = durable.recovered(&stages[task.stage], file, &self.temp)?;
+            outputs.put(task, found);
+            self.progress.sealed(stages, task.stage, true);
+        }
+        Ok(())
+    }
+
+    /// The output of a task cannot be read any more.
+    fn lose(&self, outputs: &Outputs, task: TaskId, why: &str) -> Result<()> {
+        outputs.take(task);
+        match &self.durable {
+            Some(durable) => durable.lose(task, why),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs all tasks of the first stages that are not sealed.
     async fn seal(
         self: &Arc<Self>,
-        encoded: &[Bytes],
+        sealed: usize,
         outputs: &Arc<Outputs>,
         handle: &Handle,
         slots: usize,
     ) -> Result<()> {
-        let stages = self.graph.stages()[..encoded.len()].iter();
-        let specs = stages.map(|stage| StageSpec {
+        if sealed == 0 {
+            return Ok(());
+        }
+        let stages = &self.graph.stages()[..sealed];
+        let specs = stages.iter().map(|stage| StageSpec {
             inputs: stage.inputs.iter().map(|edge| edge.from.0).collect(),
             tasks: stage.tasks(),
             cost: stage.estimate.rows.unwrap_or(0) as f64 / stage.tasks().max(1) as f64,
         });
         let scheduler = Scheduler::new(specs.collect(), self.limits.clone(), self.policy.clone());
+        let mut scheduler = scheduler.map_err(external)?;
+        for (number, stage) in stages.iter().enumerate() {
+            if stage.repeats == Repeats::Varies {
+                scheduler = scheduler.with_varying(number).map_err(external)?;
+            }
+        }
+        for (task, attempt) in outputs.there() {
+            scheduler = scheduler.with_sealed(task, attempt).map_err(external)?;
+        }
         let mut job = Job {
             query: self,
-            encoded,
             outputs,
             handle,
-            scheduler: scheduler.map_err(external)?,
+            scheduler,
             start: Instant::now(),
             running: JoinSet::new(),
             aborts: HashMap::new(),
             errors: HashMap::new(),
             sealed: HashSet::new(),
             wake: None,
+            beat: Instant::now(),
         };
         job.run(slots).await
     }
@@ -163,7 +249,6 @@ impl StagedQuery {
 /// Stages that are being sealed.
 struct Job<'a> {
     query: &'a Arc<StagedQuery>,
-    encoded: &'a [Bytes],
     outputs: &'a Arc<Outputs>,
     handle: &'a Handle,
     scheduler: Scheduler,
@@ -176,6 +261,8 @@ struct Job<'a> {
     /// Tasks whose output others may have read.
     sealed: HashSet<TaskId>,
     wake: Option<Duration>,
+    /// When the job last said that it lives.
+    beat: Instant,
 }
 
 impl Job<'_> {
@@ -214,8 +301,7 @@ impl Job<'_> {
             return Err(external(Failed::Divides(task)));
         }
         let (query, outputs) = (Arc::clone(self.query), Arc::clone(self.outputs));
-        let stage = self.encoded[task.stage].clone();
-        let work = task::attempt(query, stage, task, attempt, outputs);
+        let work = task::attempt(query, task, attempt, outputs);
         let abort = self.running.spawn_on(work, self.handle);
         self.aborts.insert((task, attempt), abort);
         Ok(())
@@ -223,9 +309,11 @@ impl Job<'_> {
 
     /// Waits for what happens next.
     async fn next(&mut self) -> Vec<Action> {
+        let beats = self.query.durable.is_some().then(|| self.beat + BEAT);
         let wake = self.wake.map(|at| self.start + at);
+        let alarm = wake.into_iter().chain(beats).min();
         let asleep = async {
-            match wake {
+            match alarm {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
                 None => std::future::pending().await,
             }
@@ -237,36 +325,83 @@ impl Job<'_> {
                 Err(_) => Vec::new(),
             },
             () = asleep => {
+                self.beat();
+                if wake.is_none_or(|at| at > Instant::now()) {
+                    return Vec::new();
+                }
                 self.wake = None;
                 self.step(Event::Woken)
             }
         }
     }
 
+    /// Says that the job lives, so that its report can tell what a kill took.
+    fn beat(&mut self) {
+        if let Some(durable) = &self.query.durable
+            && self.beat.elapsed() >= BEAT
+        {
+            self.beat = Instant::now();
+            durable.job.beat();
+        }
+    }
+
     fn done(&mut self, task: TaskId, attempt: AttemptId, result: Result<Sealed>) -> Vec<Action> {
         self.aborts.remove(&(task, attempt));
-        match result {
+        let stages = self.query.graph.stages();
+        let error = match result {
             Ok(sealed) => {
                 let actions = self.step(Event::Sealed { task, attempt });
                 // Another attempt may have won: then this one's file goes.
                 if self.scheduler.sealed(task) == Some(attempt) {
                     self.sealed.insert(task);
                     self.outputs.put(task, sealed);
-                    self.outputs
-                        .forget_what_is_read(self.query.graph.stages(), task.stage);
+                    self.query.progress.sealed(stages, task.stage, false);
+                    self.forget(task.stage);
                 }
-                actions
+                return actions;
             }
-            Err(error) => {
-                let class = task::class_of(&error);
-                self.errors.insert(task, error);
-                self.step(Event::Failed {
-                    task,
-                    attempt,
-                    class,
-                })
+            Err(error) => error,
+        };
+        let class = task::class_of(&error);
+        let why = error.to_string();
+        self.errors.insert(task, error);
+        if let Some(durable) = &self.query.durable {
+            // What the report says of it may be less than happened; the failure itself is told either way.
+            let _ = durable.failed(task, attempt, &why);
+        }
+        let actions = self.step(Event::Failed {
+            task,
+            attempt,
+            class,
+        });
+        match class {
+            FailureClass::Corrupt { input } if self.scheduler.sealed(input).is_none() => {
+                match self.query.lose(self.outputs, input, &why) {
+                    Ok(()) => actions,
+                    Err(error) => self.broken(task, error),
+                }
+            }
+            _ => actions,
+        }
+    }
+
+    /// Removes the outputs that were read by all who read them.
+    fn forget(&mut self, stage: usize) {
+        let stages = self.query.graph.stages();
+        for read in self.outputs.forget_what_is_read(stages, stage) {
+            if let Some(durable) = &self.query.durable {
+                // It stays until the job goes.
+                let _ = durable.drop_stage(read);
             }
         }
+    }
+
+    /// The job itself fails, whatever the task is.
+    fn broken(&mut self, task: TaskId, error: DataFusionError) -> Vec<Action> {
+        self.errors.insert(task, error);
+        let task = Some(task);
+        let why = Why::Fatal;
+        vec![Action::Fail { task, why }]
     }
 
     fn failure(&mut self, task: Option<TaskId>, why: Why) -> DataFusionError {

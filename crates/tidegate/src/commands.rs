@@ -3,21 +3,22 @@
 mod write;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::LogicalPlan;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use tidegate_catalog::{Existing, Named};
 use tidegate_plan::sql::{self, Parsed, Show, Statement};
-use tidegate_plan::{ExplainFormat, StageGraph, explain, explain_analyze};
+use tidegate_plan::{ExplainFormat, StageGraph, explain, explain_analyze, explain_choices};
 
 use crate::convert;
 use crate::dataflow::{self, Dataflow};
 use crate::error::{Error, ErrorKind, Result};
 use crate::information;
+use crate::job::Step;
 use crate::notice::Notice;
 use crate::planner::{self, Planner};
 use crate::private;
@@ -26,26 +27,30 @@ use crate::running;
 use crate::session::Session;
 use crate::tables;
 
-/// Plans a statement.
-pub(crate) async fn plan(session: &Session, parsed: Parsed) -> Result<Query> {
+/// Plans a statement; of a job, if it is a step of one.
+pub(crate) async fn plan(session: &Session, parsed: Parsed, step: Option<Step>) -> Result<Query> {
     let place = parsed.clone();
-    let planned = planned(session, parsed).await;
+    let planned = planned(session, parsed, step).await;
     planned.map_err(|error| {
         let views = tables::views(&session.inner.catalog, &place.statement);
         convert::placed(convert::blamed(error, &place, views), &place)
     })
 }
 
-async fn planned(session: &Session, parsed: Parsed) -> Result<Query> {
-    let planner = session.planner()?;
+async fn planned(session: &Session, parsed: Parsed, step: Option<Step>) -> Result<Query> {
+    let durable = match &parsed.statement {
+        Statement::Explain(explain) => explain.durable,
+        _ => step.is_some(),
+    };
+    let planner = session.planner(durable)?;
     match parsed.statement.clone() {
         Statement::Query(_) | Statement::Describe(_) | Statement::Summarize(_) => {
-            rows(session, &planner, &parsed).await
+            rows(session, &planner, &parsed, step).await
         }
-        Statement::Show(Show::Columns(_)) => rows(session, &planner, &parsed).await,
+        Statement::Show(Show::Columns(_)) => rows(session, &planner, &parsed, None).await,
         Statement::Explain(explain) => self::explained(session, &planner, &parsed, &explain).await,
         Statement::Copy(_) | Statement::Insert(_) | Statement::CreateTableAs(_) => {
-            write::plan(session, &planner, parsed).await
+            write::plan(session, &planner, parsed, step).await
         }
         Statement::Show(show) => Ok(batch(session, shown(&planner, &show)?)),
         Statement::CreateView(view) => create_view(session, &planner, &parsed, view).await,
@@ -62,54 +67,125 @@ async fn planned(session: &Session, parsed: Parsed) -> Result<Query> {
     }
 }
 
-async fn rows(session: &Session, planner: &Planner, parsed: &Parsed) -> Result<Query> {
+async fn rows(
+    session: &Session,
+    planner: &Planner,
+    parsed: &Parsed,
+    step: Option<Step>,
+) -> Result<Query> {
+    if let Some(graph) = stored(session, step.as_ref())? {
+        return rows_of(session, planner, graph, Vec::new(), Some(parsed), step);
+    }
     let (logical, notices) = planner.logical(parsed).await?;
-    rows_of(session, planner, logical, notices, Some(parsed)).await
+    let graph = planner.graph(logical, Some(parsed)).await?;
+    keep(step.as_ref(), &graph)?;
+    rows_of(session, planner, graph, notices, Some(parsed), step)
 }
 
 /// The query of a dataflow.
 pub(crate) async fn flow(session: &Session, flow: &Dataflow) -> Result<Query> {
-    let planner = session.planner()?;
+    let planner = session.planner(false)?;
     let registry = session.inner.registry.read().clone();
     let (logical, notices) = dataflow::built(&flow.step, &planner, &registry).await?;
     match &flow.output {
         Some(output) => write::flow(session, &planner, logical, notices, output).await,
-        None => rows_of(session, &planner, logical, notices, None).await,
+        None => {
+            let graph = planner.graph(logical, None).await?;
+            rows_of(session, &planner, graph, notices, None, None)
+        }
     }
 }
 
-async fn rows_of(
+fn rows_of(
     session: &Session,
     planner: &Planner,
-    logical: LogicalPlan,
+    graph: StageGraph,
     notices: Vec<Notice>,
     parsed: Option<&Parsed>,
+    step: Option<Step>,
 ) -> Result<Query> {
-    let graph = planner.graph(logical, parsed).await?;
     let state = QueryState::new(notices);
+    on_arrival(session, &state, step.as_ref());
     Ok(Query {
         kind: QueryKind::Rows,
         schema: graph.schema(),
         explain: graph.to_string(),
-        start: run(session, planner, graph, parsed.cloned()),
+        start: run(session, planner, graph, parsed.cloned(), step),
         state,
         timeout: planner.settings.timeout,
         pool: session.pool()?,
     })
 }
 
+/// A job of one statement ends when its rows have arrived.
+fn on_arrival(session: &Session, state: &QueryState, step: Option<&Step>) {
+    if let Some(step) = step.cloned() {
+        let session = session.clone();
+        state.on_arrival(Box::new(move || {
+            step.end((session.inner.clock)().timestamp_millis())
+        }));
+    }
+}
+
+/// The graph of a step that was planned before.
+fn stored(session: &Session, step: Option<&Step>) -> Result<Option<StageGraph>> {
+    let registry = session.inner.registry.read().clone();
+    step.map_or(Ok(None), |step| step.graph(&registry))
+}
+
+fn keep(step: Option<&Step>, graph: &StageGraph) -> Result<()> {
+    step.map_or(Ok(()), |step| step.keep(graph))
+}
+
 /// Starts a graph: readers are attached, the plan runs on the session's threads.
-fn run(session: &Session, planner: &Planner, graph: StageGraph, parsed: Option<Parsed>) -> Start {
+fn run(
+    session: &Session,
+    planner: &Planner,
+    graph: StageGraph,
+    parsed: Option<Parsed>,
+    step: Option<Step>,
+) -> Start {
     let session = session.clone();
     let state = planner.state.clone();
     Box::new(move |query: Arc<QueryState>| {
         Box::pin(async move {
-            let graph = running::attach(&session, graph, &query)?;
+            let graph = running::attach(&session, graph, &query, step.clone())?;
             let batches = running::start(&session, &state, &graph, &query).await?;
             let failed = failures(&session, parsed, state);
-            Ok(Box::pin(batches.map(move |batch| batch.map_err(&failed))) as BatchStream)
+            let batches = batches.map(move |batch| batch.map_err(&failed));
+            Ok(match step {
+                Some(step) => finishing(session, batches, step),
+                None => Box::pin(batches) as BatchStream,
+            })
         })
     })
+}
+
+/// Notes that a step is done when its last row was given out.
+fn finishing(
+    session: Session,
+    batches: impl futures::Stream<Item = Result<RecordBatch>> + Send + 'static,
+    step: Step,
+) -> BatchStream {
+    let counted = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&counted);
+    let batches = batches.inspect_ok(move |batch| {
+        count.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+    });
+    let failed = Arc::new(AtomicBool::new(false));
+    let fails = Arc::clone(&failed);
+    let batches = batches.inspect_err(move |_| fails.store(true, Ordering::Relaxed));
+    let end = async move {
+        if failed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let at_ms = (session.inner.clock)().timestamp_millis();
+        // The result stays: it is given out again when the job is run again.
+        let done = step.finish(counted.load(Ordering::Relaxed), 0, at_ms);
+        done.err().map(Err)
+    };
+    let end = futures::stream::once(end).filter_map(std::future::ready);
+    Box::pin(batches.chain(end))
 }
 
 /// What an error of a running statement is for its user; a dataflow has no text that it could speak of.
@@ -160,14 +236,24 @@ async fn explained(
         }
     };
     let verbose = wanted.verbose;
-    let text = explain(&graph, verbose, format);
+    let mut text = explain(&graph, verbose, format);
+    if let Some(checkpoint) = &planner.plan_settings.checkpoint
+        && format == ExplainFormat::Text
+    {
+        text = format!("{text}\n{}", explain_choices(graph.choices(), checkpoint));
+    }
+    if wanted.durable && wanted.analyze {
+        let message = "EXPLAIN ANALYZE runs a query as it is, and not as a durable job";
+        return Err(Error::new(ErrorKind::Sql, "unsupported", message)
+            .with_hint("leave out ANALYZE, or DURABLE"));
+    }
     if !wanted.analyze {
         return Ok(batch(session, information::lines("plan", text.lines())?));
     }
     let (session_, state_) = (session.clone(), planner.state.clone());
     let start: Start = Box::new(move |query: Arc<QueryState>| {
         Box::pin(async move {
-            let graph = running::attach(&session_, graph, &query)?;
+            let graph = running::attach(&session_, graph, &query, None)?;
             let mut batches = running::start(&session_, &state_, &graph, &query).await?;
             while let Some(batch) = batches.next().await {
                 batch.map_err(|error| {
@@ -360,6 +446,11 @@ fn effect(
         })
     });
     simple(session, QueryKind::Command, information::nothing(), start)
+}
+
+/// What was done before.
+pub(crate) fn nothing(session: &Session) -> Query {
+    effect(session, |_| Ok(()))
 }
 
 /// A result that is known already.

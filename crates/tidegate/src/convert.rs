@@ -252,6 +252,20 @@ fn from_checkpoint(error: &checkpoint::Error) -> Error {
     }
 }
 
+/// An error of a job's directory.
+pub(crate) fn from_job(error: &checkpoint::Error) -> Error {
+    let text = error.to_string();
+    match error {
+        checkpoint::Error::Owned { .. } => Error::new(ErrorKind::Usage, "job_owned", text)
+            .with_hint("wait for it, or stop it with `tidegate job cancel NAME`"),
+        checkpoint::Error::Corrupt { .. } => {
+            Error::new(ErrorKind::Data, "job_damaged", text).with_hint("`--restart` begins anew")
+        }
+        error if error.is_storage_full() => Error::new(ErrorKind::Limit, "disk_full", text),
+        _ => Error::new(ErrorKind::Io, "job", text),
+    }
+}
+
 /// An error of a write.
 pub(crate) fn from_write(error: &write::Error) -> Error {
     use write::Error as Write;

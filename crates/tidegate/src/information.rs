@@ -150,6 +150,25 @@ pub(crate) fn nothing() -> Arc<Schema> {
     Arc::new(Schema::new(Vec::<Field>::new()))
 }
 
+/// The row of [`count_schema`].
+pub(crate) fn count(rows: u64) -> Result<RecordBatch> {
+    let column: ArrayRef = Arc::new(UInt64Array::from(vec![rows]));
+    RecordBatch::try_new(count_schema(), vec![column])
+        .map_err(|error| convert::from_datafusion(error.into(), None, None))
+}
+
+/// The number that a write gave.
+pub(crate) fn counted(batches: &[RecordBatch]) -> u64 {
+    use arrow::array::AsArray;
+    use arrow::datatypes::UInt64Type;
+    let counts = batches.iter().filter(|batch| batch.num_columns() == 1);
+    let of = |batch: &RecordBatch| {
+        let column = batch.column(0).as_primitive_opt::<UInt64Type>()?;
+        arrow::compute::sum(column)
+    };
+    counts.filter_map(of).sum()
+}
+
 /// One row with the number of rows written, as writes give it.
 pub(crate) fn count_schema() -> Arc<Schema> {
     Arc::new(Schema::new(vec![Field::new(

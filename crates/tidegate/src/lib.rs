@@ -25,6 +25,7 @@ pub mod expr;
 pub mod extend;
 mod information;
 mod inspect;
+mod job;
 mod notice;
 mod planner;
 mod private;
@@ -44,6 +45,9 @@ pub use datafusion::DATAFUSION_VERSION;
 pub use datafusion::scalar::ScalarValue as Value;
 pub use error::{Error, ErrorKind, Result};
 pub use inspect::Report;
+pub use job::{
+    Job, JobBuilder, JobReport, JobRequest, JobStatus, RunningJob, StageReport, StatementReport,
+};
 pub use notice::{Notice, NoticeKind};
 pub use progress::Progress;
 pub use query::{Query, QueryHandle, QueryKind, RowStream};

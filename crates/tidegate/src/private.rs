@@ -12,15 +12,20 @@ use crate::session::Session;
 
 /// A directory for a new table of this name.
 pub(crate) fn directory(session: &Session, name: &str) -> Result<String> {
-    let plain: String = name
-        .chars()
-        .map(|c| if c.is_alphanumeric() { c } else { '-' })
-        .collect();
+    let plain = plain(name);
     let number = session.inner.tables_made.fetch_add(1, Ordering::Relaxed);
     let tables = session.inner.temp.path().join("tables");
     std::fs::create_dir_all(&tables).map_err(|error| failed(&tables, &error))?;
     let path = tables.join(format!("{plain}-{number}"));
     Ok(format!("{}/", path.display()))
+}
+
+/// A name as a part of a path.
+pub(crate) fn plain(name: &str) -> String {
+    let letters = name.chars();
+    letters
+        .map(|c| if c.is_alphanumeric() { c } else { '-' })
+        .collect()
 }
 
 /// Whether a target is in the private directory.

@@ -12,8 +12,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use futures::{Stream, StreamExt};
 use parking_lot::Mutex;
 use tidegate_operators::rejects::RejectLog;
-use tidegate_runtime::CpuPool;
 use tidegate_runtime::progress::{self, ScanTotals};
+use tidegate_runtime::{CpuPool, TaskProgress};
 use tokio::sync::Notify;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -56,12 +56,18 @@ pub(crate) struct QueryState {
     wake: Notify,
     notices: Mutex<Vec<Notice>>,
     watched: OnceLock<(Arc<dyn ExecutionPlan>, ScanTotals)>,
+    tasks: OnceLock<Arc<TaskProgress>>,
     /// Thousandths that were shown already: progress never falls back.
     shown: AtomicU64,
     rejects: OnceLock<Arc<RejectLog>>,
     /// How much of its time limit planning took.
     planned_in: OnceLock<Duration>,
+    /// What is to be done once its rows have arrived.
+    arrival: Mutex<Option<Arrival>>,
 }
+
+/// What is to be done once the rows of a query have arrived.
+pub(crate) type Arrival = Box<dyn FnOnce() -> Result<()> + Send>;
 
 /// Until a query has ended its progress stays below this many thousandths.
 const SHOWN_MAX: u64 = 990;
@@ -76,9 +82,11 @@ impl QueryState {
             wake: Notify::new(),
             notices: Mutex::new(notices),
             watched: OnceLock::new(),
+            tasks: OnceLock::new(),
             shown: AtomicU64::new(0),
             rejects: OnceLock::new(),
             planned_in: OnceLock::new(),
+            arrival: Mutex::new(None),
         })
     }
 
@@ -88,9 +96,29 @@ impl QueryState {
             .get_or_init(|| (Arc::clone(plan), progress::totals(plan)));
     }
 
+    /// Names what tells how far the query is, where it runs in tasks.
+    pub(crate) fn watch_tasks(&self, tasks: Arc<TaskProgress>) {
+        self.tasks.get_or_init(|| tasks);
+    }
+
     /// Says how long planning took, once.
     pub(crate) fn planned_in(&self, took: Duration) {
         self.planned_in.get_or_init(|| took);
+    }
+
+    /// Says what is to be done once its rows have arrived.
+    pub(crate) fn on_arrival(&self, arrival: Arrival) {
+        *self.arrival.lock() = Some(arrival);
+    }
+
+    fn arrived(&self) -> Result<()> {
+        match (
+            self.done.load(Ordering::Acquire),
+            self.arrival.lock().take(),
+        ) {
+            (true, Some(arrival)) => arrival(),
+            _ => Ok(()),
+        }
     }
 
     /// Names the log that counts the rows that are left out.
@@ -130,13 +158,18 @@ impl QueryState {
             Some((plan, totals)) => (progress::counters(plan), *totals),
             None => Default::default(),
         };
-        let fraction = match (done, totals.bytes) {
+        let now = match (self.tasks.get(), totals.bytes) {
+            (Some(tasks), _) => tasks.fraction(),
+            (None, 0) => None,
+            (None, bytes) => Some(counters.passed.min(bytes) as f64 / bytes as f64),
+        };
+        let fraction = match (done, now) {
             (true, _) => Some(1.0),
-            (false, 0) => None,
-            (false, bytes) => {
-                let now = (counters.passed.min(bytes) as f64 / bytes as f64 * 1000.0) as u64;
-                let shown = self.shown.fetch_max(now.min(SHOWN_MAX), Ordering::Relaxed);
-                Some(shown.max(now.min(SHOWN_MAX)) as f64 / 1000.0)
+            (false, None) => None,
+            (false, Some(now)) => {
+                let now = ((now * 1000.0) as u64).min(SHOWN_MAX);
+                let shown = self.shown.fetch_max(now, Ordering::Relaxed);
+                Some(shown.max(now) as f64 / 1000.0)
             }
         };
         Progress {
@@ -201,11 +234,13 @@ impl Query {
 
     /// Runs it to its end and returns all batches.
     pub async fn collect(self) -> Result<Vec<RecordBatch>> {
+        let handle = self.handle();
         let mut stream = self.stream().await?;
         let mut batches = Vec::new();
         while let Some(batch) = stream.next().await {
             batches.push(batch?);
         }
+        handle.arrived()?;
         Ok(batches)
     }
 }
@@ -230,6 +265,12 @@ impl QueryHandle {
     /// How far the query is.
     pub fn progress(&self) -> Progress {
         self.state.progress()
+    }
+
+    /// Says that the rows of a query that has ended are where they belong. A durable query ends with that: until then it
+    /// gives its rows again when it is run again.
+    pub fn arrived(&self) -> Result<()> {
+        self.state.arrived()
     }
 
     /// Stops the query; its stream ends with an error of kind `Cancelled`.

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionState, TaskContext};
 use tidegate_checkpoint::RealVfs;
 use tidegate_operators::source::{self, ScanAccess};
-use tidegate_plan::{EdgeForm, StageGraph};
-use tidegate_runtime::scheduler::{Limits, Policy};
+use tidegate_plan::{EdgeForm, StageGraph, encode};
+use tidegate_runtime::scheduler::{Limits, Policy, Speculation, TaskTimeout};
 use tidegate_runtime::{Running, StagedQuery, run, run_staged};
 
 use crate::convert;
 use crate::error::{Error, ErrorKind, Result};
+use crate::job::Step;
 use crate::notice::Notice;
 use crate::query::QueryState;
 use crate::session::Session;
@@ -21,6 +23,9 @@ pub(crate) struct Attached {
     /// Put together, if its stages run at the same time.
     pub(crate) graph: StageGraph,
     access: ScanAccess,
+    step: Option<Step>,
+    /// Whether what the step seals is kept.
+    is_durable: bool,
 }
 
 /// Gives the scans of a graph what they read with (footers, limits, and a fresh log for rejected rows), and puts its
@@ -29,6 +34,7 @@ pub(crate) fn attach(
     session: &Session,
     graph: StageGraph,
     query: &Arc<QueryState>,
+    step: Option<Step>,
 ) -> Result<Attached> {
     let rejects = session.new_rejects();
     let access = ScanAccess {
@@ -40,8 +46,15 @@ pub(crate) fn attach(
         let said = "the rows of this statement are not divided: it runs in one partition";
         query.notice(Notice::info(said.into()));
     }
-    if is_staged(&graph) {
-        return Ok(Attached { graph, access });
+    // A step whose plan cannot be written down runs as any query.
+    let is_durable = step.is_some() && graph.encoded().is_some();
+    if is_staged(&graph) || is_durable {
+        return Ok(Attached {
+            graph,
+            access,
+            step,
+            is_durable,
+        });
     }
     let runtime = &session.inner.runtime;
     let attached = graph
@@ -50,7 +63,12 @@ pub(crate) fn attach(
     let graph = attached
         .joined()
         .map_err(|error| convert::from_plan(error, None, None))?;
-    Ok(Attached { graph, access })
+    Ok(Attached {
+        graph,
+        access,
+        step,
+        is_durable,
+    })
 }
 
 /// Whether stages run one after the other. Where there is only one, it just runs.
@@ -87,15 +105,15 @@ fn started(
 ) -> Result<Running> {
     let pool = session.pool()?;
     let plan = Arc::clone(&attached.graph.result().plan);
-    if is_staged(&attached.graph) {
+    if is_staged(&attached.graph) || attached.is_durable {
         let settings = session.settings();
-        return Ok(run_staged(
-            &pool,
-            staged(session, state, attached, &settings),
-        ));
+        let staged = staged(session, state, attached, &settings)?;
+        query.watch_tasks(Arc::clone(&staged.progress));
+        return Ok(run_staged(&pool, staged));
     }
     query.watch(&plan);
-    let context = Arc::new(TaskContext::from(state));
+    let state = with_gate(state, attached.step.as_ref());
+    let context = Arc::new(TaskContext::from(&state));
     Ok(run(&pool, plan, context))
 }
 
@@ -104,20 +122,48 @@ fn staged(
     state: &SessionState,
     attached: &Attached,
     settings: &Settings,
-) -> StagedQuery {
-    StagedQuery {
+) -> Result<StagedQuery> {
+    let encoded = match attached.graph.encoded() {
+        Some(encoded) => encoded.to_vec(),
+        None => {
+            let stages = attached.graph.stages().iter().map(encode);
+            let encoded = stages.collect::<tidegate_plan::Result<_>>();
+            encoded.map_err(|error| convert::from_plan(error, None, None))?
+        }
+    };
+    Ok(StagedQuery {
         graph: attached.graph.clone(),
+        encoded,
+        durable: attached
+            .step
+            .as_ref()
+            .filter(|_| attached.is_durable)
+            .map(Step::durable),
+        progress: Arc::default(),
         registry: session.inner.registry.read().clone(),
         access: attached.access.clone(),
-        state: state.clone(),
+        state: with_gate(state, attached.step.as_ref()),
         vfs: Arc::new(RealVfs),
         temp: Arc::clone(&session.inner.temp),
         limits: Limits {
             attempts_max: settings.task_attempts,
+            speculation: settings.speculation.then(Speculation::default),
+            task_timeout: settings.task_timeout.map(TaskTimeout::Fixed),
             ..Limits::default()
         },
         policy: settings.scheduling.parse().unwrap_or(Policy::Fifo),
         fault: session.inner.fault.clone(),
         damage: session.inner.damage.clone(),
-    }
+    })
+}
+
+/// The state of a step, whose writes note what they are about to publish.
+fn with_gate(state: &SessionState, step: Option<&Step>) -> SessionState {
+    let Some(step) = step else {
+        return state.clone();
+    };
+    let config = state.config().clone().with_extension(Arc::new(step.gate()));
+    SessionStateBuilder::from(state.clone())
+        .with_config(config)
+        .build()
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
+use chrono::{DateTime, Utc};
 use datafusion::catalog::{TableFunctionImpl, TableProvider};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
@@ -21,7 +22,7 @@ use tidegate_checkpoint::temp::{Reservation, TempRoot};
 use tidegate_operators::rejects::{Limits, RejectLog};
 use tidegate_operators::source::ScanAccess;
 use tidegate_plan::sql::{self, Parsed};
-use tidegate_plan::{MapFunction, PlanSettings, Registry, session_state};
+use tidegate_plan::{Checkpoint, MapFunction, PlanSettings, Registry, session_state};
 use tidegate_runtime::{CpuPool, Damage, Fault, Gate, budget};
 
 use crate::Value;
@@ -29,6 +30,7 @@ use crate::commands;
 use crate::convert;
 use crate::error::{Error, ErrorKind, Result};
 use crate::extend;
+use crate::job;
 use crate::notice::Notice;
 use crate::planner::{self, Planner};
 use crate::query::{self, Query};
@@ -86,7 +88,7 @@ pub(crate) struct Inner {
     parameters: RwLock<sql::Parameters>,
     rejects: Mutex<Arc<RejectLog>>,
     pool: OnceLock<CpuPool>,
-    clock: Clock,
+    pub(crate) clock: Clock,
     between_steps: Option<StepHook>,
     pub(crate) fault: Option<Fault>,
     /// Where queries wait for their turn.
@@ -123,7 +125,7 @@ impl Session {
     /// Plans one statement. Nothing has run when this returns.
     pub async fn sql(&self, text: &str) -> Result<Query> {
         let parsed = planner::one(self.parse(text)?)?;
-        self.plan(parsed).await
+        self.plan(parsed, None).await
     }
 
     /// Splits a text into statements. Spans of errors count from the start of the whole text.
@@ -145,7 +147,33 @@ impl Session {
 
     /// Plans a statement of a script.
     pub async fn statement(&self, statement: &Statement) -> Result<Query> {
-        self.plan(statement.parsed.clone()).await
+        let durable = self.inner.settings.read().durable;
+        if !durable || !job::is_step(&statement.parsed.statement) {
+            return self.statement_of(statement, None).await;
+        }
+        let job = self.job_of(statement)?;
+        match job.finished() {
+            None => job.query(0).await,
+            Some(at) => Ok(self.ended(&job.name(), at)),
+        }
+    }
+
+    /// Plans a statement, perhaps of a job.
+    pub(crate) async fn statement_of(
+        &self,
+        statement: &Statement,
+        step: Option<job::Step>,
+    ) -> Result<Query> {
+        self.plan(statement.parsed.clone(), step).await
+    }
+
+    /// Nothing, because it was done before.
+    fn ended(&self, job: &str, at: DateTime<Utc>) -> Query {
+        let query = commands::nothing(self);
+        let how = format!("`tidegate job gc {job}` forgets it, so that it runs on today's input");
+        let said = format!("{}; {how}", job::ended_text(job, at));
+        query.state.notice(Notice::info(said));
+        query
     }
 
     /// Runs a future of this library to its end on a thread without an async runtime.
@@ -451,9 +479,9 @@ impl Session {
         }
     }
 
-    async fn plan(&self, parsed: Parsed) -> Result<Query> {
+    async fn plan(&self, parsed: Parsed, step: Option<job::Step>) -> Result<Query> {
         let session = self.clone();
-        let planned = async move { commands::plan(&session, parsed).await };
+        let planned = async move { commands::plan(&session, parsed, step).await };
         self.planned(Box::pin(planned)).await
     }
 
@@ -487,7 +515,7 @@ impl Session {
     }
 
     /// A snapshot of the session to plan one statement with.
-    pub(crate) fn planner(&self) -> Result<Planner> {
+    pub(crate) fn planner(&self, durable: bool) -> Result<Planner> {
         let settings = self.settings();
         let pool = self.pool()?;
         let threads = pool.threads();
@@ -504,6 +532,13 @@ impl Session {
             join_order: settings.join_order == "auto",
             execution: settings.execution,
             batching: settings.batching,
+            checkpoint: durable.then_some(Checkpoint {
+                mode: settings.checkpoint_mode,
+                mtbf: settings.checkpoint_mtbf,
+                max_loss: settings.checkpoint_max_loss,
+                threads,
+                spreads: settings.partitions == 0,
+            }),
             ..PlanSettings::at((self.inner.clock)())
         });
         let registry = self.inner.registry.read();

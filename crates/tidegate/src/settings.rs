@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tidegate_operators::source::Batching;
-use tidegate_plan::Execution;
+use tidegate_plan::{CheckpointMode, Execution};
 
 use crate::error::{Error, ErrorKind, Result};
 pub use parse::{format_bytes, format_duration, parse_bytes, parse_duration};
@@ -96,6 +96,14 @@ pub struct Settings {
     pub(crate) last_result_limit: u64,
     pub(crate) footer_cache: u64,
     pub(crate) open_files: usize,
+    pub(crate) checkpoint_max_loss: Duration,
+    pub(crate) checkpoint_mode: CheckpointMode,
+    pub(crate) checkpoint_mtbf: Duration,
+    pub(crate) durable: bool,
+    pub(crate) job_dir: Option<PathBuf>,
+    pub(crate) job_space_limit: Option<u64>,
+    pub(crate) speculation: bool,
+    pub(crate) task_timeout: Option<Duration>,
     pub(crate) execution: Execution,
     pub(crate) join_order: String,
     pub(crate) queries_max: usize,
@@ -141,6 +149,14 @@ impl Default for Settings {
             last_result_limit: 64 << 20,
             footer_cache: 128 << 20,
             open_files: 512,
+            checkpoint_max_loss: Duration::from_secs(60),
+            checkpoint_mode: CheckpointMode::Auto,
+            checkpoint_mtbf: Duration::from_secs(3600),
+            durable: false,
+            job_dir: None,
+            job_space_limit: None,
+            speculation: false,
+            task_timeout: None,
             execution: Execution::Auto,
             join_order: "auto".into(),
             queries_max: 16,
@@ -183,7 +199,7 @@ impl Settings {
         let bare = lower.strip_prefix("tidegate.").unwrap_or(&lower);
         DEFINITIONS
             .iter()
-            .find(|def| def.name == bare)
+            .find(|def| def.name == bare || def.name.replace('.', "_") == bare)
             .ok_or_else(|| unknown_setting(name, bare))
     }
 
@@ -282,6 +298,13 @@ impl Settings {
         self.origins.insert("temp_dir", Origin::Flag);
         self
     }
+
+    /// Where durable jobs are kept.
+    pub fn job_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.job_dir = Some(directory.into());
+        self.origins.insert("job_dir", Origin::Flag);
+        self
+    }
 }
 
 fn unknown_setting(name: &str, bare: &str) -> Error {
@@ -293,7 +316,7 @@ fn unknown_setting(name: &str, bare: &str) -> Error {
     let near = DEFINITIONS
         .iter()
         .map(|def| (strsim::damerau_levenshtein(def.name, bare), def.name))
-        .filter(|(distance, _)| *distance <= 3)
+        .filter(|(distance, _)| *distance <= (bare.len() / 2).min(3))
         .min();
     match near {
         Some((_, near)) => error.with_hint(format!("did you mean `{near}`?")),
@@ -323,8 +346,16 @@ static DEFINITIONS: &[SettingDef] = &[
         |s| s.batch_rows.to_string(), |s, v| { s.batch_rows = parse::number(v, 1, 1_000_000)?; Ok(()) }),
     setting!("batching", "equal_bytes, equal_rows or random(SEED)", "How files and row groups are dealt into the partitions of a scan: of equal bytes; of equal rows, where Parquet footers tell them; or an equal number of pieces at random.", false, true,
         |s| s.batching.to_string(), |s, v| { s.batching = v.parse()?; Ok(()) }),
+    setting!("checkpoint.max_loss", "a time such as 60s", "Work that a kill of a durable job may cost; it decides where the job is sealed.", false, true,
+        |s| format_duration(s.checkpoint_max_loss), |s, v| { s.checkpoint_max_loss = parse_duration(v)?; Ok(()) }),
+    setting!("checkpoint.mode", "auto, all or none", "Where a durable job is sealed: auto, where it pays; all, at every shuffle; none, only the results of statements.", false, true,
+        |s| parse::format_mode(s.checkpoint_mode), |s, v| { s.checkpoint_mode = parse::mode(v)?; Ok(()) }),
+    setting!("checkpoint.mtbf", "a time such as 1h", "Mean time between kills of a durable job, as far as is known; it decides where the job is sealed.", false, true,
+        |s| format_duration(s.checkpoint_mtbf), |s, v| { s.checkpoint_mtbf = parse_duration(v)?; Ok(()) }),
     setting!("color", "auto, always or never", "When to colour output.", false, true,
         |s| s.color.clone(), |s, v| { s.color = parse::word(v, &["auto", "always", "never"])?; Ok(()) }),
+    setting!("durable", "on or off", "Whether each query and each write is a durable job: killed and run again, it goes on from what is sealed.", false, true,
+        |s| parse::format_switch(s.durable), |s, v| { s.durable = parse::switch(v)?; Ok(()) }),
     setting!("execution", "auto, pipelined or staged", "How the stages of a query run: pipelined, all at the same time; staged, one after the other, each written to temporary files before the next reads it, and a task that fails is tried again.", false, true,
         |s| s.execution.to_string(), |s, v| { s.execution = parse::word(v, &["auto", "pipelined", "staged"])?.parse().unwrap_or_default(); Ok(()) }),
     setting!("footer_cache", "a size such as 128MiB", "Memory for Parquet footers that are kept between queries.", false, false,
@@ -333,6 +364,11 @@ static DEFINITIONS: &[SettingDef] = &[
         |s| s.format.clone(), |s, v| { s.format = parse::word(v, FORMATS)?; Ok(()) }),
     setting!("history_rows", "a number of entries", "Entries that the history of the shell keeps.", false, false,
         |s| s.history_rows.to_string(), |s, v| { s.history_rows = parse::number(v, 0, 1_000_000)?; Ok(()) }),
+    setting!("job_dir", "a directory, or auto", "Where durable jobs are kept; auto is tidegate/jobs in the user's state directory.", false, false,
+        |s| s.job_dir.as_ref().map_or("auto".into(), |d| d.display().to_string()),
+        |s, v| { s.job_dir = parse::or_auto(v, |v| Ok(PathBuf::from(v)))?; Ok(()) }),
+    setting!("job_space_limit", "a size such as 100GiB, or none", "Disk that all durable jobs together may use before another one is refused.", false, false,
+        |s| s.job_space_limit.map_or("none".into(), format_bytes), |s, v| { s.job_space_limit = parse::or_none(v, parse_bytes)?; Ok(()) }),
     setting!("join_order", "auto or off", "Whether joins are ordered by what is known of the tables; off keeps the order of the text.", false, true,
         |s| s.join_order.clone(), |s, v| { s.join_order = parse::word(v, &["auto", "off"])?; Ok(()) }),
     setting!("last_result_limit", "a size such as 64MiB, 0 for none", "Memory for the last result of the shell, the table `_`; a larger one is not kept.", false, true,
@@ -373,6 +409,8 @@ static DEFINITIONS: &[SettingDef] = &[
         |s| s.sampling_budget.to_string(), |s, v| { s.sampling_budget = parse::number(v, 0, 100)?; Ok(()) }),
     setting!("scheduling", "fifo, round_robin, priority, longest_first or critical_path", "Which task comes first when stages are run one after the other.", false, true,
         |s| s.scheduling.clone(), |s, v| { s.scheduling = parse::word(v, &["fifo", "round_robin", "priority", "longest_first", "critical_path"])?; Ok(()) }),
+    setting!("speculation", "on or off", "Whether a task that takes much longer than the others of its stage is run a second time beside; the first to end counts.", false, true,
+        |s| parse::format_switch(s.speculation), |s, v| { s.speculation = parse::switch(v)?; Ok(()) }),
     setting!("sql_bytes", "a size such as 16MiB", "The longest SQL text that is accepted.", false, true,
         |s| format_bytes(s.sql_bytes), |s, v| { s.sql_bytes = parse_bytes(v)?; Ok(()) }),
     setting!("sql_nesting_max", "a number from 10 to 800", "How deep parentheses, subqueries and operators may stand inside each other.", false, true,
@@ -385,6 +423,8 @@ static DEFINITIONS: &[SettingDef] = &[
         |s| s.sql_tokens_max.to_string(), |s, v| { s.sql_tokens_max = parse::number(v, 1_000, 10_000_000)?; Ok(()) }),
     setting!("task_attempts", "a number from 1 to 100", "How often a task of a staged query is tried before the query fails.", false, true,
         |s| s.task_attempts.to_string(), |s, v| { s.task_attempts = parse::number(v, 1, 100)? as u32; Ok(()) }),
+    setting!("task_timeout", "a time such as 10min, or none", "How long one try of a task of a staged query may take before it counts as stuck and is tried again.", false, true,
+        |s| s.task_timeout.map_or("none".into(), format_duration), |s, v| { s.task_timeout = parse::or_none(v, parse_duration)?; Ok(()) }),
     setting!("temp_dir", "a directory, or auto", "Where temporary files go.", false, false,
         |s| s.temp_dir.as_ref().map_or("auto".into(), |d| d.display().to_string()),
         |s, v| { s.temp_dir = parse::or_auto(v, |v| Ok(PathBuf::from(v)))?; Ok(()) }),

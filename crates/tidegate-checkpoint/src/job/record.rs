@@ -85,6 +85,8 @@ pub enum Record {
         target: String,
         /// Which files.
         files: Vec<IntentFile>,
+        /// Rows in them.
+        rows: u64,
     },
     /// A statement has ended, its output published.
     Done {

@@ -65,6 +65,8 @@ pub struct Intent {
     pub target: String,
     /// Which files.
     pub files: Vec<IntentFile>,
+    /// Rows in them.
+    pub rows: u64,
 }
 
 /// The end of a statement.
@@ -129,7 +131,15 @@ impl State {
                 statement,
                 target,
                 files,
-            } => drop(self.intents.insert(statement, Intent { target, files })),
+                rows,
+            } => {
+                let intent = Intent {
+                    target,
+                    files,
+                    rows,
+                };
+                self.intents.insert(statement, intent);
+            }
             Record::Done {
                 statement,
                 rows,

@@ -96,6 +96,7 @@ fn run(vfs: &FaultVfs, job: &Job, statement: u32, promised: &mut Promised) -> Re
         statement,
         target: "/out".into(),
         files: vec![file],
+        rows: 2,
     })?;
     job.append(Record::Done {
         statement,

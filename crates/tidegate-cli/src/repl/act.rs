@@ -9,8 +9,9 @@ use tidegate::{TableKind, Value};
 use super::meta::{self, Call, Verb};
 use super::{Flow, READ_DEPTH_MAX, Repl, Stop, Told, edit};
 use crate::failure::Failure;
+use crate::jobs;
 use crate::params;
-use crate::render::Format;
+use crate::render::{Format, RenderError};
 use crate::report::Source;
 
 /// Longer files are not read.
@@ -41,6 +42,7 @@ impl Repl {
             Verb::Null => self.null(&call)?,
             Verb::Params => self.params(&call)?,
             Verb::Explain => self.explain(&call, line).await?,
+            Verb::Jobs => self.jobs()?,
         }
         Ok(Flow::GoOn)
     }
@@ -85,6 +87,22 @@ impl Repl {
             ("location", tables.iter().map(location).collect()),
         ])?;
         self.show(&batch)
+    }
+
+    fn jobs(&mut self) -> Result<(), Failure> {
+        let jobs = self.session.jobs()?;
+        self.watched.look(&jobs);
+        match jobs.is_empty() {
+            true => {
+                let said = "there are no jobs; `tidegate run FILE --job NAME` starts one";
+                self.shell.console.remark(said);
+                Ok(())
+            }
+            false => {
+                let batch = jobs::listed(&jobs).map_err(RenderError::on_stdout)?;
+                self.show(&batch)
+            }
+        }
     }
 
     async fn schema(&mut self, call: &Call<'_>) -> Result<(), Failure> {

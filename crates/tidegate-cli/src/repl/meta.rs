@@ -53,6 +53,8 @@ pub(crate) enum Verb {
     Params,
     /// Shows the plan of a statement.
     Explain,
+    /// Lists the durable jobs.
+    Jobs,
     /// Shows each row as lines.
     Expanded,
     /// Leaves.
@@ -105,6 +107,8 @@ pub(crate) static COMMANDS: &[Command] = &[
         help: "list the parameters, or set $NAME" },
     Command { verb: Verb::Explain, names: &["explain"], usage: "[analyze|verbose] [STATEMENT]", takes: Takes::Sql,
         help: "show the plan of a statement, or of the last one; analyze runs it" },
+    Command { verb: Verb::Jobs, names: &["jobs"], usage: "", takes: Takes::Nothing,
+        help: "list the durable jobs" },
     Command { verb: Verb::Expanded, names: &["expanded", "x"], usage: "[on|off]", takes: Takes::OnOff,
         help: "show each row as lines of column and value" },
     Command { verb: Verb::Quit, names: &["quit", "q", "exit"], usage: "", takes: Takes::Nothing,

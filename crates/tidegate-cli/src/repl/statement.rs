@@ -69,7 +69,9 @@ impl Repl {
         for notice in handle.notices() {
             report::notice(&self.shell.console, &notice);
         }
-        outcome
+        let rows = outcome?;
+        handle.arrived()?;
+        Ok(rows)
     }
 
     async fn rows(&mut self, query: Query, verb: &str) -> Result<u64, Failure> {

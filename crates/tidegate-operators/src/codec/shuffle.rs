@@ -57,6 +57,7 @@ struct Division {
 enum Kind {
     Hash,
     RoundRobin,
+    Forward,
     Random { seed: u64 },
     Range,
     Broadcast,
@@ -68,6 +69,7 @@ impl Division {
         let (kind, sorts) = match to {
             To::Hash { .. } => (Kind::Hash, vec![]),
             To::RoundRobin { .. } => (Kind::RoundRobin, vec![]),
+            To::Forward { .. } => (Kind::Forward, vec![]),
             To::Random { seed, .. } => (Kind::Random { seed: *seed }, vec![]),
             To::Range(ranges) => (Kind::Range, options(ranges.order())),
             To::Broadcast => (Kind::Broadcast, vec![]),
@@ -95,6 +97,7 @@ impl Division {
                 partitions,
             },
             Kind::RoundRobin => To::RoundRobin { partitions },
+            Kind::Forward => To::Forward { partitions },
             Kind::Random { seed } => To::Random { partitions, seed },
             Kind::Range => To::Range(ranges(exprs, &self.sorts, partitions)?),
             Kind::Broadcast => To::Broadcast,

@@ -29,10 +29,13 @@ impl OnePartitionExec {
             properties: Arc::new(one),
         }
     }
-}
 
-impl OnePartitionExec {
-    /// The leaf.
+    /// Which partition.
+    pub fn partition(&self) -> usize {
+        self.partition
+    }
+
+    /// What it gives a partition of.
     pub fn leaf(&self) -> &Arc<dyn ExecutionPlan> {
         &self.leaf
     }

@@ -39,7 +39,8 @@ pub struct SealedWriter {
 }
 
 enum Scatter {
-    All,
+    /// Into one partition.
+    All(usize),
     Apart(Box<BatchPartitioner>),
     Numbered(Box<Numberer>, Box<BatchPartitioner>),
 }
@@ -49,7 +50,8 @@ impl Scatter {
         let partitions = to.partitions();
         let timer = MetricBuilder::new(&ExecutionPlanMetricsSet::new()).subset_time("scatter", 0);
         Ok(match to {
-            To::Single { .. } | To::Broadcast => Scatter::All,
+            To::Single { .. } | To::Broadcast => Scatter::All(0),
+            To::Forward { .. } => Scatter::All(task),
             To::Hash { .. } => {
                 let apart = BatchPartitioner::try_new(to.partitioning(), timer, 0, 1)?;
                 Scatter::Apart(Box::new(apart))
@@ -67,7 +69,7 @@ impl Scatter {
     /// The rows of a batch by partition.
     fn scattered(&mut self, batch: RecordBatch) -> Result<Vec<(usize, RecordBatch)>> {
         match self {
-            Scatter::All => Ok(vec![(0, batch)]),
+            Scatter::All(partition) => Ok(vec![(*partition, batch)]),
             Scatter::Apart(apart) => apart.partition_iter(batch)?.collect(),
             Scatter::Numbered(numberer, apart) => {
                 let numbered = numberer.number(&batch)?;
@@ -102,7 +104,11 @@ impl SealedWriter {
             schema: Arc::clone(&schema),
             scatter,
             memory: consumer.register(context.memory_pool()),
-            frames: FrameWriter::create(vfs, path, origin).map_err(external)?,
+            frames: match origin.job == [0; 32] {
+                true => FrameWriter::create(vfs, path, origin),
+                false => FrameWriter::create_durable(vfs, path, origin),
+            }
+            .map_err(external)?,
             disk,
         })
     }
@@ -159,20 +165,39 @@ impl SealedWriter {
         Ok(Sealed {
             schema: self.schema,
             file: self.frames.finish().map_err(external)?,
+            stays: false,
             _disk: self.disk,
         })
     }
 }
 
-/// What a task has written, whole. It is removed when nobody reads it any more.
+/// What a task has written, whole. It is removed when nobody reads it any more, unless it is a job's.
 #[derive(Debug)]
 pub struct Sealed {
     schema: SchemaRef,
     file: FrameFile,
+    stays: bool,
     _disk: Reservation,
 }
 
 impl Sealed {
+    /// What a job has sealed: the job removes it. `disk` counts its bytes.
+    pub fn of_job(schema: SchemaRef, file: FrameFile, disk: Reservation) -> Self {
+        Self {
+            schema,
+            file,
+            stays: true,
+            _disk: disk,
+        }
+    }
+
+    /// The same, made permanent as `file`, which may have another path.
+    pub fn kept(mut self, keep: impl FnOnce(FrameFile) -> Result<FrameFile>) -> Result<Self> {
+        self.file = keep(self.file.clone())?;
+        self.stays = true;
+        Ok(self)
+    }
+
     /// The file.
     pub fn file(&self) -> &FrameFile {
         &self.file
@@ -184,7 +209,15 @@ impl Sealed {
         vfs: &Arc<dyn Vfs>,
         partition: usize,
     ) -> SendableRecordBatchStream {
-        let frames: Vec<_> = self.file.of(partition as u32).copied().collect();
+        // What another process has sealed is found when it is read.
+        let loaded = self.file.load(vfs.as_ref());
+        let frames: Vec<_> = match &loaded {
+            Ok(()) => self.file.of(partition as u32).copied().collect(),
+            Err(_) => Vec::new(),
+        };
+        let lost = loaded
+            .err()
+            .map(|error| Err(Unreadable::of(&self.file, error)));
         let (sealed, vfs) = (Arc::clone(self), Arc::clone(vfs));
         let mut reader: Option<FrameReader> = None;
         let batches = stream::iter(frames).map(move |frame| {
@@ -197,7 +230,7 @@ impl Sealed {
         });
         Box::pin(RecordBatchStreamAdapter::new(
             Arc::clone(&self.schema),
-            batches,
+            stream::iter(lost).chain(batches),
         ))
     }
 }
@@ -244,6 +277,9 @@ impl Unreadable {
 
 impl Drop for Sealed {
     fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
         // What cannot be removed goes with its directory.
         let _ = std::fs::remove_file(self.file.path());
     }

@@ -34,6 +34,11 @@ pub enum To {
         /// How many partitions.
         partitions: usize,
     },
+    /// As they are: each partition becomes one. Only a place to cut.
+    Forward {
+        /// How many partitions.
+        partitions: usize,
+    },
     /// Row by row, by chance. Where a row goes follows from the seed, its task and its place among the task's rows.
     Random {
         /// How many partitions.
@@ -58,6 +63,7 @@ impl To {
         match self {
             To::Hash { partitions, .. }
             | To::RoundRobin { partitions }
+            | To::Forward { partitions }
             | To::Random { partitions, .. } => *partitions,
             To::Range(ranges) => ranges.count(),
             To::Broadcast | To::Single { .. } => 1,
@@ -68,7 +74,11 @@ impl To {
     /// the same rows again divides them alike, in whatever order they come.
     pub fn is_by_value(&self) -> bool {
         match self {
-            To::Hash { .. } | To::Range(_) | To::Broadcast | To::Single { .. } => true,
+            To::Hash { .. }
+            | To::Range(_)
+            | To::Forward { .. }
+            | To::Broadcast
+            | To::Single { .. } => true,
             To::RoundRobin { partitions } | To::Random { partitions, .. } => *partitions <= 1,
         }
     }
@@ -89,6 +99,7 @@ impl To {
                 let by_number = number::partitioning(columns, self.partitions());
                 Arc::new(RepartitionExec::try_new(numbered, by_number)?)
             }
+            To::Forward { .. } => input,
             To::Single { order: Some(order) } => {
                 Arc::new(SortPreservingMergeExec::new(order.clone(), input).with_fetch(fetch))
             }
@@ -106,6 +117,12 @@ impl To {
         let equivalences = match (filters, self) {
             (Filters::Pass, _) => self.equivalences(input),
             // What reads it in another task knows no more than this.
+            (Filters::Stop, To::Forward { .. }) => {
+                let mut equivalences = EquivalenceProperties::new(input.schema());
+                equivalences
+                    .add_orderings(input.equivalence_properties().oeq_class().iter().cloned());
+                equivalences
+            }
             (Filters::Stop, To::Single { order: Some(order) }) => {
                 EquivalenceProperties::new_with_orderings(input.schema(), [order.clone()])
             }
@@ -133,6 +150,7 @@ impl To {
         match self {
             To::Hash { keys, partitions } => Partitioning::Hash(keys.clone(), *partitions),
             To::RoundRobin { partitions } => Partitioning::RoundRobinBatch(*partitions),
+            To::Forward { partitions } => Partitioning::UnknownPartitioning(*partitions),
             // Nothing above may rely on ranges: which ones two inputs have, only the shuffles know.
             To::Random { .. } | To::Range(_) => {
                 Partitioning::UnknownPartitioning(self.partitions())
@@ -143,7 +161,7 @@ impl To {
 
     /// Whether rows that come one after the other in a partition of `input` do so in a partition that comes out.
     pub(super) fn keeps_order(&self, input: &Arc<dyn ExecutionPlan>) -> bool {
-        matches!(self, To::Single { order: Some(_) }) || partitions(input) <= 1
+        matches!(self, To::Single { order: Some(_) } | To::Forward { .. }) || partitions(input) <= 1
     }
 
     /// What it computes of a row.
@@ -153,6 +171,7 @@ impl To {
             To::Range(ranges) => ranges.order().iter().map(|sort| &sort.expr).collect(),
             To::Single { order: Some(order) } => order.iter().map(|sort| &sort.expr).collect(),
             To::RoundRobin { .. }
+            | To::Forward { .. }
             | To::Random { .. }
             | To::Broadcast
             | To::Single { order: None } => vec![],
@@ -216,6 +235,7 @@ impl fmt::Display for To {
                 write!(f, "hash({}) in {partitions}", keys.join(", "))
             }
             To::RoundRobin { partitions } => write!(f, "round robin in {partitions}"),
+            To::Forward { partitions } => write!(f, "forward in {partitions}"),
             To::Random { partitions, seed } => write!(f, "random({seed}) in {partitions}"),
             To::Range(ranges) => write!(f, "{ranges}"),
             To::Broadcast => write!(f, "broadcast"),

@@ -305,6 +305,12 @@ pub(crate) async fn check(what: &str, form: Form, given: &[Vec<RecordBatch>], to
             let keys: Vec<i64> = texts(&found[0]).iter().map(key).collect();
             assert!(keys.is_sorted(), "{about}: {keys:?}");
         }
+        To::Forward { .. } => {
+            for (at, (found, given)) in found.iter().zip(given).enumerate() {
+                let rows = |part: &[RecordBatch]| texts(part);
+                assert_eq!(rows(found), rows(given), "{about}: partition {at}");
+            }
+        }
         To::Range(ranges) => {
             for (at, batch) in found
                 .iter()

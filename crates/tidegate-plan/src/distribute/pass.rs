@@ -40,6 +40,8 @@ pub(crate) enum Scans {
 pub(crate) struct Distributor<'a> {
     pub(crate) partitions: usize,
     pub(crate) builds: Builds,
+    /// Whether the plan is written down before it runs.
+    pub(crate) is_encoded: bool,
     pub(crate) scans: &'a dyn Fn(&TableScan) -> Scans,
     pub(crate) repeats: Repeats,
 }
@@ -96,7 +98,7 @@ impl Distributor<'_> {
     /// their type, and not that no column is asked for.
     fn encodable(&self, scan: TableScan) -> Result<LogicalPlan> {
         let is_empty = scan.projection.as_ref().is_some_and(Vec::is_empty);
-        if self.builds == Builds::OfOneProcess || !is_empty || evidence::is_files(&scan) {
+        if !self.is_encoded || !is_empty || evidence::is_files(&scan) {
             return Ok(LogicalPlan::TableScan(scan));
         }
         let scan = TableScanBuilder::new(scan.table_name, scan.source)

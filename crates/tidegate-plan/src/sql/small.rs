@@ -14,11 +14,14 @@ impl Reader<'_> {
     pub(super) fn explain(&mut self) -> Result<Explain> {
         self.next();
         let (mut analyze, mut verbose, mut format) = (false, false, None);
+        let mut durable = false;
         loop {
             if self.parser.parse_keyword(Keyword::ANALYZE) {
                 analyze = true;
             } else if self.parser.parse_keyword(Keyword::VERBOSE) {
                 verbose = true;
+            } else if self.take_word("DURABLE").is_some() {
+                durable = true;
             } else if self.parser.parse_keyword(Keyword::FORMAT) {
                 format = Some(self.word_or_text("a format")?.to_ascii_lowercase());
             } else if self.peek().token == Token::LParen && !self.paren_opens_query() {
@@ -27,6 +30,7 @@ impl Reader<'_> {
                     match (name.as_str(), &option.value) {
                         ("analyze", Value::Boolean(on)) => analyze = *on,
                         ("verbose", Value::Boolean(on)) => verbose = *on,
+                        ("durable", Value::Boolean(on)) => durable = *on,
                         ("format", Value::Text(text)) => format = Some(text.to_ascii_lowercase()),
                         _ => {
                             return Err(Error::new(
@@ -34,7 +38,7 @@ impl Reader<'_> {
                                 format!("EXPLAIN has no option `{name}` of this form"),
                             )
                             .at(option.span)
-                            .hint("there are ANALYZE, VERBOSE and FORMAT"));
+                            .hint("there are ANALYZE, VERBOSE, DURABLE and FORMAT"));
                         }
                     }
                 }
@@ -59,6 +63,7 @@ impl Reader<'_> {
         Ok(Explain {
             analyze,
             verbose,
+            durable,
             format,
             statement: Box::new(statement),
         })

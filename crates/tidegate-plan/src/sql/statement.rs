@@ -225,6 +225,8 @@ pub struct Explain {
     pub analyze: bool,
     /// Show more.
     pub verbose: bool,
+    /// Show where it would be sealed as a durable job.
+    pub durable: bool,
     /// `FORMAT x`, in lower case.
     pub format: Option<String>,
     /// What to explain.

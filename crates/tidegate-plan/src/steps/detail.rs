@@ -341,6 +341,7 @@ fn movements(plan: &dyn ExecutionPlan) -> Option<(Word, String)> {
             format!("by hash({keys}) to {partitions} partitions")
         }
         To::RoundRobin { partitions } => format!("in turn to {partitions} partitions"),
+        To::Forward { partitions } => format!("as they are, {partitions} partitions"),
         To::Random { partitions, seed } => {
             format!("by chance to {partitions} partitions, seed {seed}")
         }

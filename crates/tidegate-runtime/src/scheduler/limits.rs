@@ -34,6 +34,16 @@ pub struct Speculation {
     pub minimum: Duration,
 }
 
+impl Default for Speculation {
+    /// Thrice the median, and not before a second.
+    fn default() -> Self {
+        Self {
+            factor: 3.0,
+            minimum: Duration::from_secs(1),
+        }
+    }
+}
+
 /// When an attempt counts as stuck: it is cancelled, and the task tried again.
 #[derive(Debug, Copy, Clone, PartialEq)]
 pub enum TaskTimeout {

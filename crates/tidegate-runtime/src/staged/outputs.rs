@@ -9,7 +9,7 @@ use tidegate_checkpoint::Vfs;
 use tidegate_operators::shuffle::{Edges, Sealed, Unreadable};
 use tidegate_plan::{Stage, StageId};
 
-use crate::scheduler::TaskId;
+use crate::scheduler::{AttemptId, TaskId};
 
 /// The outputs of all tasks, by stage. What nobody reads any more is removed.
 pub(super) struct Outputs {
@@ -31,15 +31,34 @@ impl Outputs {
         self.of.lock()[task.stage][task.partition] = Some(Arc::new(sealed));
     }
 
-    /// Lets go of the inputs of a stage that is complete, unless another stage still reads them.
-    pub(super) fn forget_what_is_read(&self, stages: &[Stage], stage: usize) {
+    pub(super) fn take(&self, task: TaskId) {
+        self.of.lock()[task.stage][task.partition] = None;
+    }
+
+    /// What there is, and by which attempts.
+    pub(super) fn there(&self) -> Vec<(TaskId, AttemptId)> {
+        let of = self.of.lock();
+        let mut found = Vec::new();
+        for (stage, tasks) in of.iter().enumerate() {
+            for (partition, sealed) in tasks.iter().enumerate() {
+                let task = TaskId { stage, partition };
+                let attempt = sealed.as_ref().map(|sealed| sealed.file().origin().attempt);
+                found.extend(attempt.map(|attempt| (task, AttemptId(attempt))));
+            }
+        }
+        found
+    }
+
+    /// Lets go of the inputs of a stage that is complete, unless another stage still reads them; gives their stages.
+    pub(super) fn forget_what_is_read(&self, stages: &[Stage], stage: usize) -> Vec<usize> {
         let mut of = self.of.lock();
+        let mut forgotten = Vec::new();
         let is_complete = |of: &Vec<Vec<Option<Arc<Sealed>>>>, stage: usize| {
             of.get(stage)
                 .is_some_and(|tasks| tasks.iter().all(Option::is_some))
         };
         if !is_complete(&of, stage) {
-            return;
+            return forgotten;
         }
         for edge in &stages[stage].inputs {
             let mut readers = stages
@@ -48,8 +67,10 @@ impl Outputs {
                 .filter(|(_, reader)| reader.inputs.iter().any(|input| input.from == edge.from));
             if readers.all(|(reader, _)| is_complete(&of, reader)) {
                 of[edge.from.0].fill(None);
+                forgotten.push(edge.from.0);
             }
         }
+        forgotten
     }
 
     fn sealed(&self, stage: StageId) -> Result<Vec<Arc<Sealed>>> {

@@ -1,18 +1,22 @@
 //! One attempt of one task, from the bytes of its stage to its sealed output.
 
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use futures::{FutureExt, StreamExt};
 use tidegate_checkpoint as checkpoint;
 use tidegate_checkpoint::frames::Origin;
-use tidegate_operators::shuffle::{EdgesOfTask, Sealed, SealedWriter, ShuffleExec, Unreadable};
-use tidegate_plan::{StageId, attach, decode_task, restricted};
+use tidegate_operators::shuffle::{EdgesOfTask, Sealed, SealedWriter, ShuffleExec, To, Unreadable};
+use tidegate_operators::source;
+use tidegate_plan::{StageId, decode_task, restricted};
 
 use super::outputs::{EdgesOfStage, Outputs};
 use super::{StagedQuery, external};
@@ -28,12 +32,11 @@ pub type Damage = Arc<dyn Fn(TaskId, &Path) + Send + Sync>;
 /// Runs an attempt to its end.
 pub(super) async fn attempt(
     query: Arc<StagedQuery>,
-    stage: Bytes,
     task: TaskId,
     attempt: AttemptId,
     outputs: Arc<Outputs>,
 ) -> (TaskId, AttemptId, Result<Sealed>) {
-    let work = AssertUnwindSafe(run(&query, &stage, task, attempt, &outputs));
+    let work = AssertUnwindSafe(run(&query, task, attempt, &outputs));
     let result = work.catch_unwind().await.unwrap_or_else(|panic| {
         let panicked = Panicked(panic_text(&*panic));
         Err(external(panicked))
@@ -43,38 +46,38 @@ pub(super) async fn attempt(
 
 async fn run(
     query: &StagedQuery,
-    stage: &Bytes,
     task: TaskId,
     attempt: AttemptId,
     outputs: &Arc<Outputs>,
 ) -> Result<Sealed> {
-    let plan = query.plan_of(stage, task)?;
+    let began = Instant::now();
+    let plan = query.plan_of(&query.encoded[task.stage], task)?;
     let Some(shuffle) = plan.downcast_ref::<ShuffleExec>() else {
         return Err(DataFusionError::Internal(
             "a stage that is sealed ends with a shuffle".into(),
         ));
     };
-    let inputs = query.graph.stages()[task.stage].inputs.iter();
-    let context = query.context_of(outputs, inputs.map(|edge| edge.from).collect());
-    let name = format!("shuffle-{:016x}-{task}-{}", query.vfs.unique(), attempt.0);
-    let origin = Origin {
-        stage: task.stage as u32,
-        task: task.partition as u32,
-        attempt: attempt.0,
-        ..Origin::default()
+    let stages = query.graph.stages();
+    let _watch = query.progress.watch(stages, (task, attempt), &plan);
+    let context = query.context_of(outputs, task.stage);
+    let (path, origin) = match &query.durable {
+        Some(durable) => durable.place(task, attempt),
+        None => query.place(task, attempt),
     };
     let disk = query.temp.reserve(0).map_err(external)?;
-    let path = query.temp.path().join(name);
     let vfs = Arc::clone(&query.vfs);
     let mut writer = SealedWriter::create(shuffle, vfs, &path, origin, disk, &context)?;
-    let mut rows = shuffle.input().execute(0, context)?;
+    let mut rows = in_one(shuffle)?.execute(0, context)?;
     while let Some(batch) = rows.next().await {
         writer.write(batch?)?;
     }
     if let Some(error) = query.fault.as_ref().and_then(|fault| fault(task, attempt)) {
         return Err(error);
     }
-    let sealed = writer.seal()?;
+    let mut sealed = writer.seal()?;
+    if let Some(durable) = &query.durable {
+        sealed = durable.seal(task, attempt, sealed, began.elapsed()).await?;
+    }
     if let Some(damage) = &query.damage {
         damage(task, sealed.file().path());
     }
@@ -82,20 +85,42 @@ async fn run(
 }
 
 impl StagedQuery {
-    /// A fresh plan of one task.
-    pub(super) fn plan_of(&self, stage: &Bytes, task: TaskId) -> Result<Arc<dyn ExecutionPlan>> {
-        let stage = decode_task(stage, &self.registry, task.stage, task.partition);
-        let stage = stage.map_err(external)?;
-        let runtime = self.state.runtime_env();
-        let stage = attach(stage, &self.access, runtime).map_err(external)?;
-        restricted(&stage.plan, task.partition)
+    /// Where an attempt writes what is gone with this process, and who it says it is.
+    fn place(&self, task: TaskId, attempt: AttemptId) -> (PathBuf, Origin) {
+        let name = format!("shuffle-{:016x}-{task}-{}", self.vfs.unique(), attempt.0);
+        let origin = Origin {
+            stage: task.stage as u32,
+            task: task.partition as u32,
+            attempt: attempt.0,
+            ..Origin::default()
+        };
+        (self.temp.path().join(name), origin)
     }
 
-    /// The context of a task that reads these stages. A scan of it reads its own files only.
-    pub(super) fn context_of(
+    /// A fresh plan of one task.
+    pub(super) fn plan_of(&self, stage: &Bytes, task: TaskId) -> Result<Arc<dyn ExecutionPlan>> {
+        let plan = decode_task(stage, &self.registry, task.stage, task.partition);
+        let plan = plan.map_err(external)?;
+        let plan = source::attach(plan, &self.access, self.state.runtime_env())?;
+        match self.graph.stages()[task.stage].is_region() {
+            true => Ok(plan),
+            false => restricted(&plan, task.partition),
+        }
+    }
+
+    /// The context of a task of a stage. A scan of it reads its own files only, unless the stage runs as a whole.
+    pub(super) fn context_of(&self, outputs: &Arc<Outputs>, stage: usize) -> Arc<TaskContext> {
+        let stage = &self.graph.stages()[stage];
+        let inputs = stage.inputs.iter().map(|edge| edge.from);
+        self.reading(outputs, inputs.collect(), stage.is_region())
+    }
+
+    /// The context of what reads these stages.
+    pub(super) fn reading(
         &self,
         outputs: &Arc<Outputs>,
         inputs: Vec<StageId>,
+        shares_files: bool,
     ) -> Arc<TaskContext> {
         let edges = EdgesOfStage {
             outputs: Arc::clone(outputs),
@@ -103,10 +128,24 @@ impl StagedQuery {
         };
         let mut config = self.state.config().clone();
         let execution = &mut config.options_mut().execution;
-        execution.enable_file_stream_work_stealing = false;
+        execution.enable_file_stream_work_stealing &= shares_files;
         let config = config.with_extension(Arc::new(EdgesOfTask(Arc::new(edges))));
         Arc::new(TaskContext::from(&self.state).with_session_config(config))
     }
+}
+
+/// What a stage shuffles, in one partition: a region's partitions meet here.
+fn in_one(shuffle: &ShuffleExec) -> Result<Arc<dyn ExecutionPlan>> {
+    let input = Arc::clone(shuffle.input());
+    if input.output_partitioning().partition_count() <= 1 {
+        return Ok(input);
+    }
+    Ok(match shuffle.to() {
+        To::Single { order: Some(order) } => {
+            Arc::new(SortPreservingMergeExec::new(order.clone(), input))
+        }
+        _ => Arc::new(CoalescePartitionsExec::new(input)),
+    })
 }
 
 /// What an error says about another attempt.

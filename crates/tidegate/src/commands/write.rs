@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{FieldRef, Fields, Schema};
 use datafusion::logical_expr::LogicalPlan;
 use futures::TryStreamExt;
@@ -21,6 +22,7 @@ use crate::convert;
 use crate::dataflow::Output;
 use crate::error::{Error, ErrorKind, Result};
 use crate::information;
+use crate::job::Step;
 use crate::notice::Notice;
 use crate::planner::Planner;
 use crate::private;
@@ -46,8 +48,13 @@ struct Wanted {
 }
 
 /// Plans a statement that writes.
-pub(super) async fn plan(session: &Session, planner: &Planner, parsed: Parsed) -> Result<Query> {
-    let wanted = wanted(session, planner, &parsed).await?;
+pub(super) async fn plan(
+    session: &Session,
+    planner: &Planner,
+    parsed: Parsed,
+    step: Option<Step>,
+) -> Result<Query> {
+    let wanted = wanted(session, planner, &parsed, step.as_ref()).await?;
     let state = QueryState::new(vec![]);
     if wanted.skip {
         let skipped: Start =
@@ -60,17 +67,30 @@ pub(super) async fn plan(session: &Session, planner: &Planner, parsed: Parsed) -
         );
         return Ok(query);
     }
-    let (graph, notices) = compiled(session, planner, &parsed, &wanted.request).await?;
-    notices.into_iter().for_each(|notice| state.notice(notice));
-    let (target, registration) = (wanted.request.target, wanted.registration);
-    let start = start(
-        session,
-        planner,
-        graph.clone(),
-        Some(parsed),
-        target,
-        registration,
-    );
+    if let Some(step) = &step
+        && let Some(rows) = written_before(session, step)?
+    {
+        let query = registered(session, rows, wanted.registration);
+        super::on_arrival(session, &query.state, Some(step));
+        return Ok(query);
+    }
+    let graph = match super::stored(session, step.as_ref())? {
+        Some(graph) => graph,
+        None => {
+            check_once(&wanted.request, step.as_ref())?;
+            let (graph, notices) = compiled(session, planner, &parsed, &wanted.request).await?;
+            notices.into_iter().for_each(|notice| state.notice(notice));
+            super::keep(step.as_ref(), &graph)?;
+            graph
+        }
+    };
+    super::on_arrival(session, &state, step.as_ref());
+    let writing = Writing {
+        target: wanted.request.target,
+        registration: wanted.registration,
+        step,
+    };
+    let start = start(session, planner, graph.clone(), Some(parsed), writing);
     written(session, planner, &graph, start, state)
 }
 
@@ -86,8 +106,20 @@ pub(super) async fn flow(
     let spec = spec(session, planner, &request).await?;
     check_append(planner, &spec, &logical).await?;
     let graph = graph_of(planner, logical, spec, None).await?;
-    let start = start(session, planner, graph.clone(), None, request.target, None);
+    let writing = Writing {
+        target: request.target,
+        registration: None,
+        step: None,
+    };
+    let start = start(session, planner, graph.clone(), None, writing);
     written(session, planner, &graph, start, QueryState::new(notices))
+}
+
+/// What happens beside the writing itself.
+struct Writing {
+    target: String,
+    registration: Option<Registration>,
+    step: Option<Step>,
 }
 
 fn written(
@@ -108,13 +140,61 @@ fn written(
     })
 }
 
+/// The rows that a step has written, if it has.
+fn written_before(session: &Session, step: &Step) -> Result<Option<u64>> {
+    if let Some(rows) = step.done() {
+        return Ok(Some(rows));
+    }
+    let published = step.published()?;
+    if let Some(rows) = published {
+        let at_ms = (session.inner.clock)().timestamp_millis();
+        step.finish(rows, 0, at_ms)?;
+    }
+    Ok(published)
+}
+
+/// What a write gives that was done before.
+fn registered(session: &Session, rows: u64, registration: Option<Registration>) -> Query {
+    let session_ = session.clone();
+    let start: Start = Box::new(move |_| {
+        Box::pin(async move {
+            if let Some(registration) = registration {
+                registration.apply(&session_)?;
+            }
+            let batch = information::count(rows)?;
+            Ok(Box::pin(futures::stream::iter([Ok(batch)])) as BatchStream)
+        })
+    });
+    super::simple(
+        session,
+        QueryKind::Write,
+        information::count_schema(),
+        start,
+    )
+}
+
+/// Files that are added in an object store cannot be told from those of an earlier try.
+fn check_once(request: &Request, step: Option<&Step>) -> Result<()> {
+    let appends = request.mode.as_deref() == Some("append");
+    let is_remote = request.target.contains("://") && !request.target.starts_with("file://");
+    match step.is_some() && appends && is_remote {
+        false => Ok(()),
+        true => Err(Error::new(
+            ErrorKind::Sql,
+            "unsupported",
+            "a durable job cannot add files to an object store exactly once",
+        )
+        .with_hint("write to a new directory, or to a local one")),
+    }
+}
+
 /// The graph of a statement that writes, for EXPLAIN.
 pub(super) async fn graph(
     session: &Session,
     planner: &Planner,
     parsed: &Parsed,
 ) -> Result<(StageGraph, Vec<Notice>)> {
-    let wanted = wanted(session, planner, parsed).await?;
+    let wanted = wanted(session, planner, parsed, None).await?;
     compiled(session, planner, parsed, &wanted.request).await
 }
 
@@ -191,18 +271,27 @@ fn start(
     planner: &Planner,
     graph: StageGraph,
     parsed: Option<Parsed>,
-    target: String,
-    registration: Option<Registration>,
+    writing: Writing,
 ) -> Start {
     let session = session.clone();
     let state = planner.state.clone();
     Box::new(move |query: Arc<QueryState>| {
         Box::pin(async move {
-            let graph = running::attach(&session, graph, &query)?;
+            let stages = graph.stages().len();
+            let graph = running::attach(&session, graph, &query, writing.step.clone())?;
             let running = running::start(&session, &state, &graph, &query).await?;
             let written = async move {
+                let Writing {
+                    target,
+                    registration,
+                    step,
+                } = writing;
                 let failed = super::failures(&session, parsed, state);
-                let batches: Vec<_> = running.map_err(failed).try_collect().await?;
+                let batches: Vec<RecordBatch> = running.map_err(failed).try_collect().await?;
+                if let Some(step) = &step {
+                    let at_ms = (session.inner.clock)().timestamp_millis();
+                    step.finish(information::counted(&batches), stages, at_ms)?;
+                }
                 if private::holds(&session, &target) {
                     private::count(&session, &target)?;
                 }
@@ -236,7 +325,12 @@ impl Registration {
     }
 }
 
-async fn wanted(session: &Session, planner: &Planner, parsed: &Parsed) -> Result<Wanted> {
+async fn wanted(
+    session: &Session,
+    planner: &Planner,
+    parsed: &Parsed,
+    step: Option<&Step>,
+) -> Result<Wanted> {
     match &parsed.statement {
         Statement::Copy(copy) => Ok(Wanted {
             request: Request {
@@ -251,7 +345,7 @@ async fn wanted(session: &Session, planner: &Planner, parsed: &Parsed) -> Result
             skip: false,
         }),
         Statement::Insert(insert) => inserted(planner, insert).await,
-        Statement::CreateTableAs(create) => created(session, create),
+        Statement::CreateTableAs(create) => created(session, create, step),
         other => Err(Error::new(
             ErrorKind::Bug,
             "defect",
@@ -396,7 +490,7 @@ fn open_files() -> usize {
 }
 
 /// CREATE TABLE AS writes Parquet: at its location, or in the session's private directory.
-fn created(session: &Session, create: &sql::CreateTableAs) -> Result<Wanted> {
+fn created(session: &Session, create: &sql::CreateTableAs, step: Option<&Step>) -> Result<Wanted> {
     let name = create.name.to_string();
     let exists = session.inner.catalog.look_up(&name).is_ok();
     let existing = super::existing(create.or_replace, create.if_not_exists);
@@ -411,7 +505,10 @@ fn created(session: &Session, create: &sql::CreateTableAs) -> Result<Wanted> {
     }
     let path = match &create.location {
         Some(location) => format!("{}/", location.trim_end_matches('/')),
-        None => private::directory(session, &name)?,
+        None => match step {
+            Some(step) => step.table(&private::plain(&name))?,
+            None => private::directory(session, &name)?,
+        },
     };
     let mode = match (existing, &create.mode) {
         (Existing::Replace, None) => "overwrite",

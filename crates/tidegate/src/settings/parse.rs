@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tidegate_plan::CheckpointMode;
+
 const UNITS: &[(&str, u64)] = &[
     ("tib", 1 << 40),
     ("gib", 1 << 30),
@@ -69,6 +71,26 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     };
     let value: f64 = number.parse().map_err(|_| "not a time")?;
     Duration::try_from_secs_f64(value * scale).map_err(|_| "out of range".into())
+}
+
+/// How much a durable job seals.
+pub(super) fn mode(text: &str) -> Result<CheckpointMode, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "auto" => Ok(CheckpointMode::Auto),
+        "all" => Ok(CheckpointMode::All),
+        "none" => Ok(CheckpointMode::None),
+        _ => Err("it is none of the three".into()),
+    }
+}
+
+/// The name of a mode.
+pub(super) fn format_mode(mode: CheckpointMode) -> String {
+    match mode {
+        CheckpointMode::Auto => "auto",
+        CheckpointMode::All => "all",
+        CheckpointMode::None => "none",
+    }
+    .into()
 }
 
 /// The shortest exact text of a duration.

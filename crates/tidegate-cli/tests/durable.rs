@@ -1,0 +1,371 @@
+//! Durable jobs of the real program: killed at seeded moments and run again, they give what they give when nobody kills
+//! them, once, and compute nothing again that was sealed.
+//!
+//! `cargo test` kills a few; `TIDEGATE_CAMPAIGN=200 cargo test --workspace --test durable` kills 200, and
+//! `TIDEGATE_SEED=7` chooses other moments. A failure prints the seed and the case.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
+
+mod shell;
+
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use shell::{Ended, Shell};
+use tidegate_testing::random::Random;
+
+const KILLS: u64 = 12;
+const SEED: u64 = 20_261_128;
+
+/// A pipeline: tables, an insert, a view, a setting, a join with an aggregate, a result and files.
+const SCRIPT: &str = "
+SET partitions = 4;
+CREATE EXTERNAL TABLE raw STORED AS CSV LOCATION 'raw/' OPTIONS (header true);
+CREATE TABLE facts AS SELECT n, n % 97 AS k, n % 7 AS day FROM raw;
+INSERT INTO facts SELECT n + 1000000, n % 89, n % 5 FROM raw WHERE n % 3 = 0;
+CREATE VIEW big AS SELECT * FROM facts WHERE n > 100;
+COPY (SELECT k, count(*) AS c, sum(n) AS s FROM big GROUP BY k ORDER BY k) TO 'out.csv';
+COPY (SELECT a.n, a.k, b.c FROM big a JOIN (SELECT k, count(*) AS c FROM facts GROUP BY k) b USING (k))
+  TO 'out/' (FORMAT parquet);
+SELECT day, count(*) AS c, max(n) AS m FROM big GROUP BY day ORDER BY day;
+";
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
+}
+
+/// A directory with the input of the script.
+fn stand() -> Shell {
+    let shell = Shell::new();
+    shell.write("job.sql", SCRIPT);
+    for part in 0..3 {
+        let mut text = String::from("n\n");
+        for n in 0..20_000 {
+            text += &format!("{}\n", n * 3 + part);
+        }
+        shell.write(&format!("raw/{part}.csv"), &text);
+    }
+    shell
+}
+
+const CALL: &[&str] = &[
+    "run",
+    "job.sql",
+    "--job",
+    "nightly",
+    "--job-dir",
+    "jobs",
+    "--checkpoint-mode",
+    "all",
+    "-F",
+    "csv",
+    "-q",
+];
+
+fn start(shell: &Shell) -> Child {
+    let mut command = shell.command();
+    command
+        .args(CALL)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// What a job leaves: its last result, its file, and the rows of its directory.
+fn outcome(shell: &Shell, last: &Ended) -> (String, String, String) {
+    assert_eq!((last.code, last.stderr.as_str()), (0, ""));
+    let sql = "SELECT count(*), sum(n), sum(c), sum(k) FROM 'out/'";
+    let rows = shell.run(&["-c", sql, "-q"]);
+    assert_eq!((rows.code, rows.stderr.as_str()), (0, ""));
+    (last.stdout.clone(), shell.read("out.csv"), rows.stdout)
+}
+
+fn sealed(shell: &Shell) -> usize {
+    let entries = std::fs::read_dir(shell.path("jobs/nightly/sealed"));
+    let names = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name());
+    names
+        .filter(|name| name.to_string_lossy().ends_with(".rows"))
+        .count()
+}
+
+fn report(shell: &Shell) -> serde_json::Value {
+    let told = shell.run(&[
+        "job",
+        "report",
+        "nightly",
+        "--job-dir",
+        "jobs",
+        "-F",
+        "json",
+        "-q",
+    ]);
+    assert_eq!((told.code, told.stderr.as_str()), (0, ""));
+    serde_json::from_str(&told.stdout).unwrap()
+}
+
+fn total(report: &serde_json::Value, name: &str) -> u64 {
+    let statements = report["statements"].as_array().unwrap();
+    let stages = statements
+        .iter()
+        .flat_map(|s| s["stages"].as_array().unwrap());
+    stages.map(|stage| stage[name].as_u64().unwrap()).sum()
+}
+
+#[test]
+fn a_killed_job_goes_on_and_ends_as_if_nothing_had_been() {
+    let (kills, seed) = (
+        setting("TIDEGATE_CAMPAIGN", KILLS),
+        setting("TIDEGATE_SEED", SEED),
+    );
+    let mut random = Random::new(seed);
+    let whole = stand();
+    let began = Instant::now();
+    let ended = whole.run(CALL);
+    let took = began.elapsed();
+    let expected = outcome(&whole, &ended);
+    let tasks = total(&report(&whole), "tasks_run");
+    let (mut killed, mut reused, mut cases) = (0, 0, 0);
+    while killed < kills {
+        cases += 1;
+        let shell = stand();
+        let most = random.below(5) + 1;
+        for _ in 0..most {
+            let mut child = start(&shell);
+            match random.below(2) {
+                0 => std::thread::sleep(took.mul_f64(random.below(1000) as f64 / 1000.0)),
+                _ => {
+                    let wanted = sealed(&shell) + random.below(4) + 1;
+                    let until = Instant::now() + took * 4;
+                    while sealed(&shell) < wanted && Instant::now() < until {
+                        std::thread::sleep(Duration::from_micros(200));
+                    }
+                }
+            }
+            child.kill().unwrap();
+            killed += u64::from(child.wait().unwrap().code().is_none());
+        }
+        let last = shell.run(CALL);
+        if report(&shell)["state"] == "finished" && last.stdout.is_empty() {
+            // It had ended before the last kill: nothing is left to compare but the files.
+            assert_eq!(
+                shell.read("out.csv"),
+                expected.1,
+                "seed {seed}, case {cases}"
+            );
+            continue;
+        }
+        assert_eq!(
+            outcome(&shell, &last),
+            expected,
+            "seed {seed}, case {cases}"
+        );
+        let told = report(&shell);
+        assert_eq!(
+            total(&told, "tasks_run"),
+            tasks,
+            "seed {seed}, case {cases}: {told}"
+        );
+        reused += total(&told, "tasks_reused");
+        let left = shell
+            .names()
+            .into_iter()
+            .filter(|name| name.starts_with(".tidegate-"));
+        assert_eq!(left.count(), 0, "seed {seed}, case {cases}");
+    }
+    assert!(reused > 0, "nothing sealed was used again: seed {seed}");
+    eprintln!("{killed} kills of {cases} jobs, {reused} tasks found sealed, seed {seed}");
+}
+
+#[test]
+fn an_ended_job_says_so_and_another_request_is_an_error() {
+    let shell = stand();
+    assert_eq!(shell.run(CALL).code, 0);
+    let loud: Vec<&str> = CALL.iter().copied().filter(|word| *word != "-q").collect();
+    let again = shell.run(&loud);
+    assert_eq!((again.code, again.stdout.as_str()), (0, ""));
+    assert!(
+        again.stderr.contains("the job `nightly` finished on"),
+        "{}",
+        again.stderr
+    );
+    shell.write("job.sql", &SCRIPT.replace("n > 100", "n > 200"));
+    let other = shell.run(CALL);
+    assert_eq!(other.code, 1);
+    assert!(
+        other
+            .stderr
+            .contains("statement 5 was `CREATE VIEW big AS SELECT * FROM facts WHERE n > 100`"),
+        "{}",
+        other.stderr
+    );
+    let anew: Vec<&str> = CALL.iter().copied().chain(["--restart"]).collect();
+    std::fs::remove_file(shell.path("out.csv")).unwrap();
+    std::fs::remove_dir_all(shell.path("out")).unwrap();
+    assert_eq!(shell.run(&anew).code, 0);
+}
+
+#[test]
+fn an_input_that_changed_is_named() {
+    let shell = stand();
+    let mut child = start(&shell);
+    let until = Instant::now() + Duration::from_secs(60);
+    while sealed(&shell) < 1 && Instant::now() < until {
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let table_is_done = shell.path("jobs/nightly/tables").exists();
+    shell.write("raw/1.csv", "n\n1\n2\n");
+    let resumed = shell.run(CALL);
+    // What was read of it already is sealed; what is not fails by name.
+    if resumed.code != 0 {
+        assert!(resumed.stderr.contains("raw/1.csv"), "{}", resumed.stderr);
+    } else {
+        assert!(table_is_done);
+    }
+}
+
+#[test]
+fn two_processes_do_not_run_one_job() {
+    let shell = stand();
+    let mut first = start(&shell);
+    let until = Instant::now() + Duration::from_secs(60);
+    while sealed(&shell) < 1 && Instant::now() < until {
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&first),
+        rustix::process::Signal::STOP,
+    )
+    .unwrap();
+    let second = shell.run(CALL);
+    assert_eq!(second.code, 1, "{}", second.stderr);
+    assert!(
+        second.stderr.contains(&format!("{}", first.id())),
+        "{}",
+        second.stderr
+    );
+    let jobs = shell.run(&["jobs", "--job-dir", "jobs", "-F", "csv", "-q"]);
+    assert!(jobs.stdout.contains("nightly,running"), "{}", jobs.stdout);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let jobs = shell.run(&["jobs", "--job-dir", "jobs", "-F", "csv", "-q"]);
+    assert!(jobs.stdout.contains("nightly,resumable"), "{}", jobs.stdout);
+    assert_eq!(
+        shell
+            .run(&["resume", "nightly", "--job-dir", "jobs", "-q"])
+            .code,
+        0
+    );
+    assert_eq!(
+        shell
+            .run(&["job", "verify", "nightly", "--job-dir", "jobs", "-q"])
+            .code,
+        0
+    );
+    assert_eq!(shell.run(&["job", "gc", "--job-dir", "jobs", "-q"]).code, 0);
+    assert!(!shell.path("jobs/nightly").exists());
+}
+
+#[test]
+fn the_demo_kills_a_job_and_finds_what_it_sealed() {
+    let shell = Shell::new();
+    let played = shell.run(&["demo", "--scale", "0.2"]);
+    assert_eq!(
+        (played.code, played.stderr.as_str()),
+        (0, ""),
+        "{}",
+        played.stdout
+    );
+    assert!(
+        played
+            .stdout
+            .contains("were found sealed and not computed again"),
+        "{}",
+        played.stdout
+    );
+    assert!(
+        played
+            .stdout
+            .contains("is that of the query that nobody killed"),
+        "{}",
+        played.stdout
+    );
+}
+
+#[test]
+fn a_stop_in_order_says_that_the_job_can_be_taken_up() {
+    let shell = stand();
+    let mut command = shell.interruptible();
+    command
+        .args(CALL)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    while sealed(&shell) < 1 && Instant::now() < until {
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    if ended.status.code() == Some(0) {
+        // It was quicker than the signal.
+        return;
+    }
+    assert_eq!(ended.status.code(), Some(3));
+    assert_eq!(shell.run(CALL).code, 0);
+}
+
+#[test]
+fn what_cannot_be_written_down_runs_in_a_job_too() {
+    let shell = Shell::new();
+    shell.write(
+        "job.sql",
+        "COPY (WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT n FROM t ORDER BY n) TO 'r.csv';
+         SELECT count(*) FROM generate_series(1, 10);",
+    );
+    for mode in ["all", "auto", "none"] {
+        let call = [
+            "run",
+            "job.sql",
+            "--job",
+            mode,
+            "--job-dir",
+            "jobs",
+            "--checkpoint-mode",
+            mode,
+            "--checkpoint-max-loss",
+            "1us",
+            "-q",
+        ];
+        let ended = shell.run(&call);
+        assert_eq!(
+            (ended.code, ended.stdout.as_str(), ended.stderr.as_str()),
+            (0, "count(*)\n10\n", ""),
+            "{mode}"
+        );
+        assert_eq!(shell.read("r.csv"), "n\n1\n2\n3\n4\n5\n", "{mode}");
+        std::fs::remove_file(shell.path("r.csv")).unwrap();
+    }
+}
+
+#[test]
+fn a_durable_statement_gives_its_rows_until_they_have_arrived() {
+    let shell = Shell::new();
+    let call = ["-c", "SELECT 42 AS n", "--durable", "--job-dir", "jobs"];
+    let first = shell.run(&call);
+    assert_eq!(
+        (first.code, first.stdout.as_str(), first.stderr.as_str()),
+        (0, "n\n42\n", "")
+    );
+    let second = shell.run(&call);
+    assert_eq!((second.code, second.stdout.as_str()), (0, ""));
+    assert!(second.stderr.contains("finished on"), "{}", second.stderr);
+}
