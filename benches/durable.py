@@ -6,6 +6,9 @@
         half when the k-th sealed file appears. Then it is run to its end: its rows are those of the plain query, no
         sealed task was run again, and what was sealed was used. Every second job writes a file instead, which must be
         there once and whole.
+    python durable.py random --tidegate BIN --data DIR [--cases 100] [--seed 1]
+        Random scripts over TPC-H's tables (queries, files, directories, tables, inserts, views), modes, partitions and
+        threads, killed up to four times: what they print and write is what they print and write when run as they are.
     python durable.py cost --tidegate BIN --data DIR --queries DIR --only 5,9,18,21 [--max-loss 1s] [--runs 3] [--memory-limit 2GiB]
         In turn: the query as it is, as a durable job, and as a durable job that is killed once at 25, 50, 75 and 90 % of
         the time of the plain query. Prints the overhead, and the repeated work: the time of all tries less that of the
@@ -165,6 +168,82 @@ def kills(args):
     sys.exit(1 if wrong else 0)
 
 
+QUERIES = [
+    "select l_returnflag, count(*) c, sum(l_quantity) s, avg(l_extendedprice) a from lineitem group by 1 order by 1",
+    "select o_orderpriority, count(*) from orders where exists (select 1 from lineitem where l_orderkey = o_orderkey and l_commitdate < l_receiptdate) group by 1 order by 1",
+    "select c_name, o_orderkey, o_totalprice, row_number() over (partition by c_custkey order by o_totalprice desc, o_orderkey) r from customer left join orders on c_custkey = o_custkey where c_custkey < 300 order by 1, 2",
+    "select n_name, (select count(*) from supplier where s_nationkey = n_nationkey) k from nation order by 1",
+    "select * from nation where n_nationkey not in (select s_nationkey from supplier where s_acctbal > 9000) order by 1",
+    "select l_shipmode, round(stddev(l_quantity), 6) from lineitem group by 1 order by 1",
+    "select o_orderkey from orders union all select l_orderkey from lineitem where l_quantity > 49 order by 1 limit 500",
+    "select distinct l_suppkey % 100 x from lineitem order by x",
+    "select c.c_custkey, o.o_orderkey from customer c full join (select * from orders where o_orderkey % 7 = 0) o on c.c_custkey = o.o_custkey order by 1, 2 limit 1000",
+    "select p_brand, count(distinct ps_suppkey) from partsupp join part on p_partkey = ps_partkey group by grouping sets ((p_brand), ()) order by 1",
+    "select count(*) from generate_series(1, 100000) t(v) where v % 3 = 0",
+    "select l_orderkey, l_linenumber from lineitem order by l_extendedprice desc, l_orderkey, l_linenumber limit 20",
+    "select n_regionkey, max(n_name) from nation group by 1 having count(*) > (select count(*) from region) - 1 order by 1",
+]
+
+
+def script_of(draw, directory):
+    """Random statements, and what they write."""
+    statements, written = [], []
+    for number, query in enumerate(draw.sample(QUERIES, draw.randint(2, 4))):
+        kind, name = draw.randint(0, 4), f"t{number}"
+        file, folder = directory / f"o{number}.csv", directory / f"d{number}"
+        if kind == 0:
+            statements += [query]
+        elif kind == 1:
+            statements += [f"COPY ({query}) TO '{file}'"]
+            written += [file]
+        elif kind == 2:
+            statements += [f"COPY ({query}) TO '{folder}/' (FORMAT csv)"]
+            written += [folder]
+        elif kind == 3:
+            count = f"SELECT count(*) FROM {name}"
+            statements += [f"CREATE TABLE {name} AS {query}", count, f"INSERT INTO {name} SELECT * FROM {name}", count]
+        else:
+            statements += [f"CREATE VIEW {name} AS {query}", f"SELECT count(*) FROM {name}"]
+    return ";\n".join(statements), written
+
+
+def rows_of(path):
+    if path.is_dir():
+        files = [file for file in path.iterdir() if not file.name.startswith((".", "_"))]
+        return sorted(line for file in files for line in file.read_bytes().splitlines()[1:])
+    return path.read_bytes() if path.exists() else None
+
+
+def scripts(args):
+    bench, draw, wrong, killed = Bench(args), random.Random(args.seed), 0, 0
+    out = bench.root / "out"
+    for case in range(args.cases):
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        text, written = script_of(draw, out)
+        bench.args.mode, bench.args.max_loss = draw.choice(["auto", "all", "none"]), draw.choice(["1us", "1ms", "60s"])
+        how = ["--partitions", draw.choice(["0", "1", "3", "8"]), "--threads", draw.choice(["1", "2"])]
+        plain, took = bench.run([args.tidegate, args.data, *bench.flags(), *how, "-f", str(bench.script(text))])
+        expected = [rows_of(path) for path in written]
+        shutil.rmtree(out)
+        out.mkdir()
+        bench.forget("job")
+        for _ in range(draw.randint(0, 4)):
+            at = draw.uniform(0, 1.2 * took)
+            ended, _ = bench.killed(bench.job("job", text) + how, lambda passed: passed >= at)
+            killed += not ended
+        was_over = (bench.jobs / "job" / "request").exists() and bench.report("job")["state"] == "finished"
+        last, _ = bench.run(bench.job("job", text) + how)
+        same = was_over or sorted(plain.stdout.splitlines()) == sorted(last.stdout.splitlines())
+        staged = [file for file in out.iterdir() if file.name.startswith(".")]
+        if not same or [rows_of(path) for path in written] != expected or staged or last.returncode != plain.returncode:
+            wrong += 1
+            print(f"WRONG case {case}: {bench.args.mode}, {bench.args.max_loss}, {how}\n{text}\n{last.stderr.decode()[:300]}", flush=True)
+    print(f"{args.cases} scripts, {killed} kills, {wrong} wrong, seed {args.seed}")
+    bench.end()
+    sys.exit(1 if wrong else 0)
+
+
 def cost(args):
     bench, ratios, repeats = Bench(args), [], []
     print("| query | plain s | durable s | ratio | repeated s, killed at 25, 50, 75, 90 % |")
@@ -201,12 +280,13 @@ def cost(args):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["kills", "cost"])
+    parser.add_argument("what", choices=["kills", "random", "cost"])
     parser.add_argument("--tidegate", required=True)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--queries", required=True)
+    parser.add_argument("--queries")
     parser.add_argument("--only", default="")
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--cases", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--mode", default=None)
@@ -215,7 +295,9 @@ def main():
     parser.add_argument("--work", default=None, help="a directory for jobs and outputs")
     args = parser.parse_args()
     args.mode = args.mode or ("all" if args.what == "kills" else "auto")
-    {"kills": kills, "cost": cost}[args.what](args)
+    if args.what != "random" and not args.queries:
+        parser.error("--queries is needed")
+    {"kills": kills, "random": scripts, "cost": cost}[args.what](args)
 
 
 if __name__ == "__main__":

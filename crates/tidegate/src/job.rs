@@ -426,9 +426,10 @@ impl Job {
 }
 
 fn parse(name: &str) -> Result<JobName> {
-    name.parse::<JobName>().map_err(|error| {
-        Error::new(ErrorKind::Usage, "job_name", error.to_string())
-            .with_hint("names are up to 100 letters, digits, `-`, `_` and `.`")
+    name.parse::<JobName>().map_err(|_| {
+        let message = format!("`{name}` cannot be the name of a job");
+        Error::new(ErrorKind::Usage, "job_name", message)
+            .with_hint("names are 1 to 100 letters, digits, `-`, `_` and `.`, and do not begin with `-` or `.`")
     })
 }
 
