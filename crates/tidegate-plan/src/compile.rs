@@ -128,7 +128,10 @@ async fn durable(
             continue;
         }
         if !seals.at.iter().any(|(at, sealed)| *at > 0 && *sealed) {
-            return region(plan, inputs, seals.choices).await;
+            return match execution {
+                Execution::Pipelined => region_of(operators, &noted, inputs, seals.choices),
+                _ => region(plan, inputs, seals.choices).await,
+            };
         }
         let (form, settings) = (EdgeForm::Sealed, &inputs.settings);
         let graph = cut::cut(operators, &noted, form, Some(&seals.at), settings)?;
@@ -149,9 +152,17 @@ async fn region(
     let state = encoding(state_with(&inputs.state, Execution::Pipelined, partitions));
     let (operators, _) = divided(plan, &state).await?;
     let (operators, noted) = join_order::forget(operators)?;
-    let operators = durable::ended(operators)?;
+    region_of(durable::ended(operators)?, &noted, inputs, choices)
+}
+
+fn region_of(
+    operators: Arc<dyn ExecutionPlan>,
+    noted: &Noted,
+    inputs: &PlanInputs,
+    choices: Vec<Choice>,
+) -> Result<StageGraph> {
     let (form, settings) = (EdgeForm::Stream, &inputs.settings);
-    let graph = cut::cut(operators, &noted, form, None, settings)?;
+    let graph = cut::cut(operators, noted, form, None, settings)?;
     let graph = cut::as_region(&graph)?.with_choices(choices);
     Ok(match encoded(&graph) {
         Ok(bytes) => graph.with_encoded(bytes),
