@@ -176,6 +176,10 @@ pub(super) fn outputs_wrong(records: &[Record]) -> Vec<String> {
         } = record
             && done(*statement)
         {
+            // It may have replaced the directory with all that was there: what is gone is not amiss.
+            last.retain(|(of, name): &(&String, &String), _| {
+                *of != target || Path::new(of).join(name).exists()
+            });
             last.extend(files.iter().map(|file| ((target, &file.name), file)));
         }
     }
