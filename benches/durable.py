@@ -145,7 +145,7 @@ def kills(args):
         last, _ = bench.run(bench.job(name, text, output))
         report = bench.report(name)
         rows = output.read_bytes() if output else last.stdout
-        if ended := last.returncode != 0:
+        if last.returncode != 0:
             wrong.append((stem, last.stderr.decode()[:300]))
         elif not output and not rows and expected and not was_over:
             wrong.append((stem, "no rows"))

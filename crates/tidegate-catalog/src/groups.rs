@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use datafusion::datasource::listing::{FileRange, PartitionedFile};
 use datafusion::datasource::physical_plan::FileGroup;
 use object_store::path::Path;
+use tidegate_operators::split_mix;
 
 use crate::footer::Piece;
 
@@ -106,11 +107,8 @@ pub(crate) fn at_random(
 
 /// The next number of a sequence (splitmix64), which is the same on every machine.
 fn next(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut bits = *state;
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
+    *state = state.wrapping_add(split_mix::STEP);
+    split_mix::mixed(*state)
 }
 
 fn not_empty(groups: Vec<Vec<PartitionedFile>>) -> Vec<FileGroup> {

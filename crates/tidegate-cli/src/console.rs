@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tidegate::Settings;
 
+use crate::failure::Failure;
 use crate::signals::Signals;
 
 /// Bytes that are gathered before they are written to standard output.
@@ -147,6 +148,14 @@ pub(crate) fn message(line: &str) {
 /// A buffered writer to standard output that reports every failure.
 pub(crate) fn stdout() -> BufWriter<Stdout> {
     BufWriter::with_capacity(STDOUT_BUFFER_BYTES, Stdout)
+}
+
+/// Writes all of a text to standard output.
+pub(crate) fn print(text: &[u8]) -> Result<(), Failure> {
+    let mut out = stdout();
+    out.write_all(text)
+        .and_then(|()| out.flush())
+        .map_err(Failure::stdout)
 }
 
 /// Standard output without the line buffer of the standard library's own.

@@ -1,6 +1,5 @@
 //! `demo`: a durable job of this very program is killed and taken up again, on data made for it.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -243,10 +242,7 @@ fn wrong(message: &str) -> Failure {
 }
 
 fn say(text: &str) -> Result<(), Failure> {
-    let mut out = console::stdout();
-    writeln!(out, "{text}")
-        .and_then(|()| out.flush())
-        .map_err(Failure::stdout)
+    console::print(format!("{text}\n").as_bytes())
 }
 
 /// Whether a path was given that holds something else already.

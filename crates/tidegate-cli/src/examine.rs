@@ -3,13 +3,13 @@
 use std::io::Write;
 use std::time::Instant;
 
-use tidegate::{Report, Section, Session};
+use tidegate::{Report, Session};
 
 use crate::args::Examination;
 use crate::console::{self, Loudness};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::render::{Format, Look, RenderError, renderer};
+use crate::render::{Format, Look, RenderError, whole};
 use crate::run;
 use crate::shell::Shell;
 
@@ -70,10 +70,7 @@ async fn examine(
     };
     let look = shell.look(&session.settings());
     let text = render(&report, &format, &look).map_err(RenderError::on_stdout)?;
-    let mut out = console::stdout();
-    out.write_all(&text)
-        .and_then(|()| out.flush())
-        .map_err(Failure::stdout)?;
+    console::print(&text)?;
     Ok(report)
 }
 
@@ -100,7 +97,7 @@ fn render(report: &Report, format: &Format, look: &Look) -> Result<Vec<u8>, Rend
                     out.extend_from_slice(b"\n");
                 }
                 title(section.title, format, &mut out)?;
-                rows(section, format, look, &mut out)?;
+                whole(&section.batch, format, look, &mut out)?;
             }
         }
     }
@@ -121,7 +118,7 @@ fn json(
     write!(out, "{{\"healthy\":{}", report.healthy)?;
     for section in &report.sections {
         write!(out, ",\n\"{}\":", section.title.replace(' ', "_"))?;
-        rows(section, format, look, out)?;
+        whole(&section.batch, format, look, out)?;
         out.truncate(out.trim_ascii_end().len());
     }
     out.extend_from_slice(b"}\n");
@@ -137,16 +134,4 @@ fn title(title: &str, format: &Format, out: &mut Vec<u8>) -> Result<(), RenderEr
         _ => {}
     }
     Ok(())
-}
-
-fn rows(
-    section: &Section,
-    format: &Format,
-    look: &Look,
-    out: &mut Vec<u8>,
-) -> Result<(), RenderError> {
-    let mut renderer = renderer(format, &section.batch.schema(), look)?;
-    renderer.begin(out)?;
-    renderer.batch(&section.batch, out)?;
-    renderer.finish(out)
 }

@@ -1,6 +1,5 @@
 //! Durable jobs: `run`, `resume`, `jobs` and `job …`.
 
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use crate::console;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::params;
-use crate::render::{Format, Look, RenderError, renderer};
+use crate::render::{Format, Look, RenderError, whole};
 use crate::report::{self, Source};
 use crate::run::Runner;
 use crate::shell::Shell;
@@ -355,7 +354,7 @@ fn told(session: &Session, shell: &Shell, report: &JobReport) -> Result<Exit, Fa
     if format(session) == Format::of_name("json").unwrap_or_else(Format::csv) {
         let text = serde_json::to_string_pretty(report)
             .map_err(|error| Error::new(ErrorKind::Bug, "report", error.to_string()))?;
-        return write(format!("{text}\n").as_bytes());
+        return console::print(format!("{text}\n").as_bytes()).map(|()| Exit::Done);
     }
     let stages: Vec<_> = report
         .statements
@@ -419,20 +418,7 @@ fn print(session: &Session, shell: &Shell, batch: &RecordBatch) -> Result<Exit, 
         ..shell.look(&session.settings())
     };
     let mut out = Vec::new();
-    let render = |out: &mut Vec<u8>| -> Result<(), RenderError> {
-        let mut renderer = renderer(&format(session), &batch.schema(), &look)?;
-        renderer.begin(out)?;
-        renderer.batch(batch, out)?;
-        renderer.finish(out)
-    };
-    render(&mut out).map_err(RenderError::on_stdout)?;
-    write(&out)
-}
-
-fn write(text: &[u8]) -> Result<Exit, Failure> {
-    let mut out = console::stdout();
-    out.write_all(text)
-        .and_then(|()| out.flush())
-        .map_err(Failure::stdout)?;
-    Ok(Exit::Done)
+    let rendered = whole(batch, &format(session), &look, &mut out);
+    rendered.map_err(RenderError::on_stdout)?;
+    console::print(&out).map(|()| Exit::Done)
 }

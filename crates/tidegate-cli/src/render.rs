@@ -140,6 +140,19 @@ pub(crate) trait Renderer {
     fn finish(&mut self, out: &mut dyn Write) -> Result<(), RenderError>;
 }
 
+/// Renders one batch that is a whole result.
+pub(crate) fn whole(
+    batch: &RecordBatch,
+    format: &Format,
+    look: &Look,
+    out: &mut dyn Write,
+) -> Result<(), RenderError> {
+    let mut renderer = renderer(format, &batch.schema(), look)?;
+    renderer.begin(out)?;
+    renderer.batch(batch, out)?;
+    renderer.finish(out)
+}
+
 /// Makes the renderer of a format for rows of a schema.
 pub(crate) fn renderer(
     format: &Format,

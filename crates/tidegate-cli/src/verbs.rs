@@ -1,6 +1,5 @@
 //! Sub-commands that need no session: settings, completions, the manual page, the version.
 
-use std::io::Write;
 use std::sync::Arc;
 
 use clap::builder::StyledStr;
@@ -12,7 +11,7 @@ use crate::console::{self, Console};
 use crate::demo;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::render::{Format, Look, RenderError, renderer};
+use crate::render::{Format, Look, RenderError, whole};
 
 /// Runs a sub-command.
 pub(crate) fn run(
@@ -101,13 +100,7 @@ fn settings(show_origin: bool, config: &Config, console: &Console) -> Result<Exi
     };
     let format = Format::of_name(&named).unwrap_or(auto);
     let mut out = Vec::new();
-    let render = |out: &mut Vec<u8>| -> Result<(), RenderError> {
-        let mut renderer = renderer(&format, &batch.schema(), &look)?;
-        renderer.begin(out)?;
-        renderer.batch(&batch, out)?;
-        renderer.finish(out)
-    };
-    render(&mut out).map_err(RenderError::on_stdout)?;
+    whole(&batch, &format, &look, &mut out).map_err(RenderError::on_stdout)?;
     print(&out)
 }
 
@@ -116,9 +109,5 @@ fn strings(texts: impl Iterator<Item = String>) -> ArrayRef {
 }
 
 fn print(text: &[u8]) -> Result<Exit, Failure> {
-    let mut out = console::stdout();
-    out.write_all(text)
-        .and_then(|()| out.flush())
-        .map_err(Failure::stdout)?;
-    Ok(Exit::Done)
+    console::print(text).map(|()| Exit::Done)
 }

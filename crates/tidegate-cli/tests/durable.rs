@@ -94,6 +94,14 @@ fn sealed(shell: &Shell) -> usize {
         .count()
 }
 
+/// Waits until so many outputs are sealed, or so long.
+fn wait_for_seals(shell: &Shell, wanted: usize, at_most: Duration) {
+    let until = Instant::now() + at_most;
+    while sealed(shell) < wanted && Instant::now() < until {
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
 fn report(shell: &Shell) -> serde_json::Value {
     let told = shell.run(&[
         "job",
@@ -141,10 +149,7 @@ fn a_killed_job_goes_on_and_ends_as_if_nothing_had_been() {
                 0 => std::thread::sleep(took.mul_f64(random.below(1000) as f64 / 1000.0)),
                 _ => {
                     let wanted = sealed(&shell) + random.below(4) + 1;
-                    let until = Instant::now() + took * 4;
-                    while sealed(&shell) < wanted && Instant::now() < until {
-                        std::thread::sleep(Duration::from_micros(200));
-                    }
+                    wait_for_seals(&shell, wanted, took * 4);
                 }
             }
             child.kill().unwrap();
@@ -214,10 +219,7 @@ fn an_ended_job_says_so_and_another_request_is_an_error() {
 fn an_input_that_changed_is_named() {
     let shell = stand();
     let mut child = start(&shell);
-    let until = Instant::now() + Duration::from_secs(60);
-    while sealed(&shell) < 1 && Instant::now() < until {
-        std::thread::sleep(Duration::from_micros(200));
-    }
+    wait_for_seals(&shell, 1, Duration::from_secs(60));
     child.kill().unwrap();
     child.wait().unwrap();
     let table_is_done = shell.path("jobs/nightly/tables").exists();
@@ -235,10 +237,7 @@ fn an_input_that_changed_is_named() {
 fn two_processes_do_not_run_one_job() {
     let shell = stand();
     let mut first = start(&shell);
-    let until = Instant::now() + Duration::from_secs(60);
-    while sealed(&shell) < 1 && Instant::now() < until {
-        std::thread::sleep(Duration::from_micros(200));
-    }
+    wait_for_seals(&shell, 1, Duration::from_secs(60));
     rustix::process::kill_process(
         rustix::process::Pid::from_child(&first),
         rustix::process::Signal::STOP,
@@ -308,10 +307,7 @@ fn a_stop_in_order_says_that_the_job_can_be_taken_up() {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let child = command.spawn().unwrap();
-    let until = Instant::now() + Duration::from_secs(60);
-    while sealed(&shell) < 1 && Instant::now() < until {
-        std::thread::sleep(Duration::from_micros(200));
-    }
+    wait_for_seals(&shell, 1, Duration::from_secs(60));
     let process = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
     let ended = child.wait_with_output().unwrap();

@@ -18,6 +18,7 @@ pub mod rejects;
 pub mod shuffle;
 pub mod source;
 pub mod spill_scope;
+pub mod split_mix;
 pub mod timestamps;
 pub mod unwinding;
 pub mod write;

@@ -94,6 +94,19 @@ impl ShuffleExec {
         &self.input
     }
 
+    /// The rows in one partition, in the order that they are merged by if there is one: where a task has all
+    /// partitions of its input.
+    pub fn input_in_one(&self) -> Result<Arc<dyn ExecutionPlan>> {
+        if partitions(&self.input) <= 1 {
+            return Ok(Arc::clone(&self.input));
+        }
+        let order = match &self.to {
+            To::Single { order } => order.clone(),
+            _ => None,
+        };
+        To::Single { order }.stream(&self.input, None)
+    }
+
     /// How they are divided.
     pub fn to(&self) -> &To {
         &self.to

@@ -7,6 +7,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::SessionConfig;
 
 use crate::distribute::{self, Encoded, is_foreign};
 use crate::durable::{self, Checkpoint, CheckpointMode, Choice};
@@ -96,7 +97,8 @@ async fn divided(
 ) -> Result<(Arc<dyn ExecutionPlan>, bool)> {
     match physical(plan, state).await {
         Err(error) if is_foreign(&error) && state.config().target_partitions() > 1 => {
-            let state = state_with(state, Execution::default(), 1);
+            let config = planned_as(state, Execution::default(), 1);
+            let state = with_config(state, config);
             Ok((physical(plan, &state).await?, true))
         }
         plan => Ok((plan?, false)),
@@ -116,7 +118,7 @@ async fn durable(
             CheckpointMode::All => Execution::Staged,
             CheckpointMode::Auto | CheckpointMode::None => Execution::Pipelined,
         };
-        let state = encoding(state_with(&inputs.state, execution, partitions));
+        let state = encoding(&inputs.state, execution, partitions);
         let (operators, undivided) = divided(plan, &state).await?;
         let (operators, noted) = join_order::forget(operators)?;
         let operators = durable::ended(operators)?;
@@ -149,7 +151,7 @@ async fn region(
     choices: Vec<Choice>,
 ) -> Result<StageGraph> {
     let partitions = inputs.state.config().target_partitions();
-    let state = encoding(state_with(&inputs.state, Execution::Pipelined, partitions));
+    let state = encoding(&inputs.state, Execution::Pipelined, partitions);
     let (operators, _) = divided(plan, &state).await?;
     let (operators, noted) = join_order::forget(operators)?;
     region_of(durable::ended(operators)?, &noted, inputs, choices)
@@ -171,16 +173,19 @@ fn region_of(
     })
 }
 
-/// The same state, for plans that are written down.
-fn encoding(state: SessionState) -> SessionState {
-    let config = state.config().clone().with_extension(Arc::new(Encoded));
-    SessionStateBuilder::from(state).with_config(config).build()
+/// The state to plan in another way what is written down.
+fn encoding(state: &SessionState, execution: Execution, partitions: usize) -> SessionState {
+    let config = planned_as(state, execution, partitions);
+    with_config(state, config.with_extension(Arc::new(Encoded)))
 }
 
-/// The state to plan in another way.
-fn state_with(state: &SessionState, execution: Execution, partitions: usize) -> SessionState {
+/// The configuration to plan in another way.
+fn planned_as(state: &SessionState, execution: Execution, partitions: usize) -> SessionConfig {
     let config = state.config().clone().with_target_partitions(partitions);
-    let config = config.with_extension(Arc::new(execution));
+    config.with_extension(Arc::new(execution))
+}
+
+fn with_config(state: &SessionState, config: SessionConfig) -> SessionState {
     SessionStateBuilder::from(state.clone())
         .with_config(config)
         .build()

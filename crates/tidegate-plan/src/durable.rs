@@ -8,10 +8,11 @@
 //! 2. Otherwise an edge is sealed if that costs at most a tenth of the work on either side of it, or less than the work
 //!    that is expected to be lost there: work × the time that follows / `mtbf`, for kills that come at random
 //!    (a Poisson process; Young 1974, Daly 2006).
+//!    Next to nothing of the whole statement is always little enough.
 //! 3. The others stream: their stages are one region, which runs, and after a kill runs again, as a whole.
 //!
 //! A stage between sealed edges is run in tasks, each of which is sealed alone; there are as many as it takes for one to
-//! last no longer than `max_loss`.
+//! last about `max_loss`, within a bound.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! Runs a graph stage by stage: each task is its own decoded plan, restricted to its partition, and what it writes is
-//! sealed before anybody reads it. A task that fails is tried again, and nothing else with it.
+//! sealed before anybody reads it. A task that fails is tried again, and nothing else with it. A stage in which rows
+//! stream between partitions is one task. Of a durable job what is sealed outlives the process: see [`Durable`].
 //!
 //! ```text
 //! Scheduler ─▶ Run ─▶ decode ▸ attach ▸ restrict ▸ execute ▸ SealedWriter ─▶ Outputs ─▶ Scheduler
@@ -188,7 +189,7 @@ impl StagedQuery {
         for (task, file) in durable.earlier(stages)? {
             let found = durable.recovered(&stages[task.stage], file, &self.temp)?;
             outputs.put(task, found);
-            self.progress.sealed(stages, task.stage, true);
+            self.progress.sealed(task.stage);
         }
         Ok(())
     }
@@ -347,7 +348,6 @@ impl Job<'_> {
 
     fn done(&mut self, task: TaskId, attempt: AttemptId, result: Result<Sealed>) -> Vec<Action> {
         self.aborts.remove(&(task, attempt));
-        let stages = self.query.graph.stages();
         let error = match result {
             Ok(sealed) => {
                 let actions = self.step(Event::Sealed { task, attempt });
@@ -355,7 +355,7 @@ impl Job<'_> {
                 if self.scheduler.sealed(task) == Some(attempt) {
                     self.sealed.insert(task);
                     self.outputs.put(task, sealed);
-                    self.query.progress.sealed(stages, task.stage, false);
+                    self.query.progress.sealed(task.stage);
                     self.forget(task.stage);
                 }
                 return actions;

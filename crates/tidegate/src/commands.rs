@@ -129,8 +129,11 @@ fn on_arrival(session: &Session, state: &QueryState, step: Option<&Step>) {
 
 /// The graph of a step that was planned before.
 fn stored(session: &Session, step: Option<&Step>) -> Result<Option<StageGraph>> {
+    let Some(step) = step else {
+        return Ok(None);
+    };
     let registry = session.inner.registry.read().clone();
-    step.map_or(Ok(None), |step| step.graph(&registry))
+    step.graph(&registry)
 }
 
 fn keep(step: Option<&Step>, graph: &StageGraph) -> Result<()> {

@@ -174,7 +174,7 @@ impl Session {
 
     /// Opens the job that one statement is, when queries are durable.
     pub(crate) fn job_of(&self, statement: &Statement) -> Result<Job> {
-        let request = Request::new(self, std::slice::from_ref(statement), BTreeMap::new())?;
+        let request = Request::new(self, std::slice::from_ref(statement), BTreeMap::new());
         let name = request.name();
         let builder = self.job(&name);
         let job = builder.open_with(vec![statement.clone()], &request)?;
@@ -240,7 +240,7 @@ impl JobBuilder {
         if let Some(target) = &self.output {
             statements = request::with_output(&self.session, statements, target)?;
         }
-        let request = Request::new(&self.session, &statements, self.call.clone())?;
+        let request = Request::new(&self.session, &statements, self.call.clone());
         self.open_with(statements, &request)
     }
 
@@ -396,15 +396,7 @@ impl Job {
         let State::Open(job) = &self.state else {
             return Ok(());
         };
-        let records = job.records();
-        if records
-            .iter()
-            .any(|record| matches!(record, Record::Ended { .. }))
-        {
-            return Ok(());
-        }
-        let at_ms = (self.session.inner.clock)().timestamp_millis();
-        job.append(Record::Ended { at_ms }).map_err(failed)
+        end(job, (self.session.inner.clock)().timestamp_millis())
     }
 
     /// What it has done so far.
@@ -422,6 +414,14 @@ impl Job {
         if let Some(handle) = self.running.lock().as_ref() {
             handle.cancel();
         }
+    }
+}
+
+/// Notes, once, that a job has ended.
+fn end(job: &store::Job, at_ms: i64) -> Result<()> {
+    match job.state().ended {
+        true => Ok(()),
+        false => job.append(Record::Ended { at_ms }).map_err(failed),
     }
 }
 

@@ -6,7 +6,7 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionState, TaskContext};
 use tidegate_checkpoint::RealVfs;
 use tidegate_operators::source::{self, ScanAccess};
-use tidegate_plan::{EdgeForm, StageGraph, encode};
+use tidegate_plan::{EdgeForm, StageGraph};
 use tidegate_runtime::scheduler::{Limits, Policy, Speculation, TaskTimeout};
 use tidegate_runtime::{Running, StagedQuery, run, run_staged};
 
@@ -112,9 +112,11 @@ fn started(
         return Ok(run_staged(&pool, staged));
     }
     query.watch(&plan);
-    let state = with_gate(state, attached.step.as_ref());
-    let context = Arc::new(TaskContext::from(&state));
-    Ok(run(&pool, plan, context))
+    let context = match &attached.step {
+        Some(step) => TaskContext::from(&with_gate(state, step)),
+        None => TaskContext::from(state),
+    };
+    Ok(run(&pool, plan, Arc::new(context)))
 }
 
 fn staged(
@@ -123,26 +125,19 @@ fn staged(
     attached: &Attached,
     settings: &Settings,
 ) -> Result<StagedQuery> {
-    let encoded = match attached.graph.encoded() {
-        Some(encoded) => encoded.to_vec(),
-        None => {
-            let stages = attached.graph.stages().iter().map(encode);
-            let encoded = stages.collect::<tidegate_plan::Result<_>>();
-            encoded.map_err(|error| convert::from_plan(error, None, None))?
-        }
+    let Some(encoded) = attached.graph.encoded() else {
+        let message = "stages that run apart were not written down when they were planned";
+        return Err(Error::new(ErrorKind::Bug, "defect", message));
     };
+    let step = attached.step.as_ref();
     Ok(StagedQuery {
         graph: attached.graph.clone(),
-        encoded,
-        durable: attached
-            .step
-            .as_ref()
-            .filter(|_| attached.is_durable)
-            .map(Step::durable),
+        encoded: encoded.to_vec(),
+        durable: step.filter(|_| attached.is_durable).map(Step::durable),
         progress: Arc::default(),
         registry: session.inner.registry.read().clone(),
         access: attached.access.clone(),
-        state: with_gate(state, attached.step.as_ref()),
+        state: step.map_or_else(|| state.clone(), |step| with_gate(state, step)),
         vfs: Arc::new(RealVfs),
         temp: Arc::clone(&session.inner.temp),
         limits: Limits {
@@ -158,10 +153,7 @@ fn staged(
 }
 
 /// The state of a step, whose writes note what they are about to publish.
-fn with_gate(state: &SessionState, step: Option<&Step>) -> SessionState {
-    let Some(step) = step else {
-        return state.clone();
-    };
+fn with_gate(state: &SessionState, step: &Step) -> SessionState {
     let config = state.config().clone().with_extension(Arc::new(step.gate()));
     SessionStateBuilder::from(state.clone())
         .with_config(config)

@@ -13,7 +13,9 @@ use tidegate_checkpoint::vfs::{Kind, Vfs};
 use super::life::{
     DIR, JOBS, Promised, REQUEST, STATEMENTS, disk, jobs, live, name, put, read, spec_of, tree_of,
 };
-use super::{Random, cases, seed};
+use tidegate_testing::random::Random;
+
+use super::{cases, seed};
 
 /// Of the sample: lock, request, journal, two specs, and the output of three tasks.
 const FILES: usize = 8;
@@ -244,7 +246,7 @@ fn random_damage_is_found() {
     let mut tried = 0;
     for case in 0..cases {
         let mut random = Random::of_case(seed, case);
-        let path = &paths[random.below(paths.len() as u64) as usize];
+        let path = &paths[random.below(paths.len())];
         let good = &sample.tree[path];
         let bad = damaged(&sample, good, &mut random);
         // What was written is no damage.
@@ -263,10 +265,10 @@ fn random_damage_is_found() {
 
 fn damaged(sample: &Sample, good: &[u8], random: &mut Random) -> Vec<u8> {
     let mut bad = good.to_vec();
-    let from = random.below(good.len() as u64) as usize;
-    let to = from + random.below((good.len() - from) as u64 + 1) as usize;
+    let from = random.below(good.len());
+    let to = from + random.below(good.len() - from + 1);
     let others: Vec<&Vec<u8>> = sample.tree.values().collect();
-    let other = others[random.below(others.len() as u64) as usize];
+    let other = others[random.below(others.len())];
     match random.below(6) {
         0 => bad[from..to].fill_with(|| random.bits() as u8),
         1 => bad[from..to].fill(0),
@@ -286,7 +288,7 @@ fn files_of_random_bytes_are_errors() {
         let mut random = Random::of_case(seed(), case);
         let mut tree = Tree::new();
         for path in sample.paths() {
-            let length = random.below(400) as usize;
+            let length = random.below(400);
             tree.insert(path, (0..length).map(|_| random.bits() as u8).collect());
         }
         let vfs = restored(&tree);

@@ -11,7 +11,9 @@ use tidegate_checkpoint::vfs::Vfs;
 use tidegate_checkpoint::{Error, Result};
 
 use super::life::{JOBS, Promised, REQUEST, check, check_finished, disk, jobs, live, name};
-use super::{Random, cases, seed};
+use tidegate_testing::random::Random;
+
+use super::{cases, seed};
 
 /// More calls than a life makes.
 const CALLS_MAX: u64 = 2000;
@@ -128,8 +130,8 @@ fn random_lives_end_well() {
         let mut incarnations = 0;
         while !promised.ended {
             incarnations += 1;
-            let fault = FAULTS[random.below(4) as usize];
-            let process = disk.process_with(random.below(120), fault);
+            let fault = FAULTS[random.below(4)];
+            let process = disk.process_with(random.below(120) as u64, fault);
             let _ = live(&process, &mut promised);
             drop(process);
             let at = format!("TIDEGATE_SEED={seed}, case {case}, incarnation {incarnations}");

@@ -25,25 +25,3 @@ fn seed() -> u64 {
 fn cases(without: u64) -> u64 {
     number("TIDEGATE_CAMPAIGN").unwrap_or(without)
 }
-
-/// Numbers that come out the same for the same seed and case (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn of_case(seed: u64, case: u64) -> Self {
-        let mut first = Self(seed ^ case.wrapping_mul(0xd1b5_4a32_d192_ed03));
-        Self(first.bits())
-    }
-
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.bits() % end.max(1)
-    }
-}

@@ -13,7 +13,9 @@ use tidegate_checkpoint::frames::FrameWriter;
 use tidegate_checkpoint::job::{Job, Jobs, Open, TaskKey};
 use tidegate_checkpoint::{Error, RealVfs};
 
-use super::{Random, cases, seed};
+use tidegate_testing::random::Random;
+
+use super::{cases, seed};
 
 const DIR: &str = "TIDEGATE_JOBS_DIR";
 /// More tasks than a child seals before it is killed the last time.
@@ -101,7 +103,7 @@ fn what_a_killed_process_had_sealed_is_found_by_the_next() {
     let mut random = Random::of_case(seed(), 0);
     for kill in 0..kills {
         let mut child = spawn(dir.path());
-        std::thread::sleep(Duration::from_millis(10 + random.below(90)));
+        std::thread::sleep(Duration::from_millis(10 + random.below(90) as u64));
         assert!(
             child.try_wait().unwrap().is_none(),
             "the child failed: see its output"

@@ -29,6 +29,7 @@ use futures::StreamExt;
 use super::hash::partitions_of;
 use super::ranges::arrays;
 use super::{Ranges, To};
+use crate::split_mix::{STEP, mixed};
 
 /// The name of the column of values, which is the last one.
 const NAME: &str = "__partition";
@@ -198,13 +199,7 @@ pub(super) fn bare(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatc
 /// The number of a row in the sequence of a task. It counts, it does not step: which number a row gets follows from the
 /// row's place alone (SplitMix64).
 fn drawn(stream: u64, row: u64) -> u64 {
-    mixed(stream.wrapping_add((row + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
-}
-
-fn mixed(mut bits: u64) -> u64 {
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
+    mixed(stream.wrapping_add((row + 1).wrapping_mul(STEP)))
 }
 
 /// The context for the input of a task. Where a row's place decides, the task reads its own files only, in their order, and

@@ -1,8 +1,8 @@
 //! How far a staged query is: by the tasks that are sealed, each with its share of the work.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use datafusion::physical_plan::ExecutionPlan;
 use parking_lot::Mutex;
@@ -17,11 +17,10 @@ const ROW_BYTES: u64 = 64;
 /// Counts that only grow, for whoever watches.
 #[derive(Debug, Default)]
 pub struct TaskProgress {
+    /// The work of one task of each stage, once it is known.
+    shares: OnceLock<Vec<u64>>,
     work: AtomicU64,
     work_done: AtomicU64,
-    tasks: AtomicU64,
-    tasks_done: AtomicU64,
-    tasks_reused: AtomicU64,
     /// What runs now, and its share of the work.
     running: Mutex<HashMap<(TaskId, AttemptId), Watched>>,
 }
@@ -72,56 +71,40 @@ impl TaskProgress {
     /// Watches the plan of an attempt.
     pub(super) fn watch(
         &self,
-        stages: &[Stage],
         of: (TaskId, AttemptId),
         plan: &Arc<dyn ExecutionPlan>,
     ) -> Watch<'_> {
         let watched = Watched {
             plan: Arc::clone(plan),
             bytes: totals(plan).bytes,
-            share: share_of(stages, of.0.stage),
+            share: self.share_of(of.0.stage),
         };
         self.running.lock().insert(of, watched);
         Watch { progress: self, of }
     }
 
-    /// All tasks.
-    pub fn tasks(&self) -> u64 {
-        self.tasks.load(Ordering::Relaxed)
-    }
-
-    /// The tasks that are sealed.
-    pub fn tasks_done(&self) -> u64 {
-        self.tasks_done.load(Ordering::Relaxed)
-    }
-
-    /// Of these, the ones that an earlier process has sealed.
-    pub fn tasks_reused(&self) -> u64 {
-        self.tasks_reused.load(Ordering::Relaxed)
-    }
-
     /// Says what there is to do.
     pub(super) fn begin(&self, stages: &[Stage]) {
-        let work = (0..stages.len()).map(|stage| work_of(stages, stage)).sum();
-        self.work.store(work, Ordering::Relaxed);
-        let tasks = stages.iter().map(|stage| stage.tasks() as u64).sum();
-        self.tasks.store(tasks, Ordering::Relaxed);
+        let work: Vec<u64> = (0..stages.len()).map(|at| work_of(stages, at)).collect();
+        self.work.store(work.iter().sum(), Ordering::Relaxed);
+        let each = work.iter().zip(stages);
+        self.shares.get_or_init(|| {
+            each.map(|(work, stage)| work / stage.tasks().max(1) as u64)
+                .collect()
+        });
     }
 
-    /// A task is sealed.
-    pub(super) fn sealed(&self, stages: &[Stage], stage: usize, reused: bool) {
-        let share = share_of(stages, stage);
+    /// A task of a stage is sealed.
+    pub(super) fn sealed(&self, stage: usize) {
+        let share = self.share_of(stage);
         self.work_done.fetch_add(share, Ordering::Relaxed);
-        self.tasks_done.fetch_add(1, Ordering::Relaxed);
-        if reused {
-            self.tasks_reused.fetch_add(1, Ordering::Relaxed);
-        }
     }
-}
 
-/// The work of one task of a stage.
-fn share_of(stages: &[Stage], stage: usize) -> u64 {
-    work_of(stages, stage) / stages[stage].tasks().max(1) as u64
+    /// The work of one task of a stage.
+    fn share_of(&self, stage: usize) -> u64 {
+        let share = self.shares.get().and_then(|shares| shares.get(stage));
+        share.copied().unwrap_or(0)
+    }
 }
 
 /// What a stage reads, in bytes of files and of estimated rows.

@@ -8,13 +8,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
-use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
-use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion::physical_plan::ExecutionPlan;
 use futures::{FutureExt, StreamExt};
 use tidegate_checkpoint as checkpoint;
 use tidegate_checkpoint::frames::Origin;
-use tidegate_operators::shuffle::{EdgesOfTask, Sealed, SealedWriter, ShuffleExec, To, Unreadable};
+use tidegate_operators::shuffle::{EdgesOfTask, Sealed, SealedWriter, ShuffleExec, Unreadable};
 use tidegate_operators::source;
 use tidegate_plan::{StageId, decode_task, restricted};
 
@@ -57,8 +55,7 @@ async fn run(
             "a stage that is sealed ends with a shuffle".into(),
         ));
     };
-    let stages = query.graph.stages();
-    let _watch = query.progress.watch(stages, (task, attempt), &plan);
+    let _watch = query.progress.watch((task, attempt), &plan);
     let context = query.context_of(outputs, task.stage);
     let (path, origin) = match &query.durable {
         Some(durable) => durable.place(task, attempt),
@@ -67,7 +64,7 @@ async fn run(
     let disk = query.temp.reserve(0).map_err(external)?;
     let vfs = Arc::clone(&query.vfs);
     let mut writer = SealedWriter::create(shuffle, vfs, &path, origin, disk, &context)?;
-    let mut rows = in_one(shuffle)?.execute(0, context)?;
+    let mut rows = shuffle.input_in_one()?.execute(0, context)?;
     while let Some(batch) = rows.next().await {
         writer.write(batch?)?;
     }
@@ -132,20 +129,6 @@ impl StagedQuery {
         let config = config.with_extension(Arc::new(EdgesOfTask(Arc::new(edges))));
         Arc::new(TaskContext::from(&self.state).with_session_config(config))
     }
-}
-
-/// What a stage shuffles, in one partition: a region's partitions meet here.
-fn in_one(shuffle: &ShuffleExec) -> Result<Arc<dyn ExecutionPlan>> {
-    let input = Arc::clone(shuffle.input());
-    if input.output_partitioning().partition_count() <= 1 {
-        return Ok(input);
-    }
-    Ok(match shuffle.to() {
-        To::Single { order: Some(order) } => {
-            Arc::new(SortPreservingMergeExec::new(order.clone(), input))
-        }
-        _ => Arc::new(CoalescePartitionsExec::new(input)),
-    })
 }
 
 /// What an error says about another attempt.

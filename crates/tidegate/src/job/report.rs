@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use tidegate_checkpoint::job::{Record, Seen};
+use tidegate_checkpoint::job::{Record, Seen, TaskKey};
 
 /// One job in a list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -92,7 +92,7 @@ impl JobReport {
     pub(super) fn of(name: String, seen: &Seen) -> Self {
         let mut stages: BTreeMap<(u32, u32), StageReport> = BTreeMap::new();
         let mut rows: BTreeMap<u32, Option<u64>> = BTreeMap::new();
-        let mut sealed: BTreeMap<_, u64> = BTreeMap::new();
+        let mut sealed: BTreeMap<TaskKey, u64> = BTreeMap::new();
         let mut done = BTreeSet::new();
         let (mut starts, mut lost) = (0, Vec::new());
         let mut last: Option<i64> = None;
@@ -109,7 +109,6 @@ impl JobReport {
                     }
                     last = Some(*at_ms);
                     for (key, bytes) in &sealed {
-                        let key: &tidegate_checkpoint::job::TaskKey = key;
                         if !done.contains(&key.statement) {
                             let stage = stages.entry((key.statement, key.stage)).or_default();
                             stage.tasks_reused += 1;
@@ -166,22 +165,19 @@ impl JobReport {
 
     /// Tasks that were run, and tasks that were found sealed, of all statements.
     pub fn tasks(&self) -> (usize, usize) {
-        let stages = self
-            .statements
-            .iter()
-            .flat_map(|statement| &statement.stages);
-        stages.fold((0, 0), |(run, reused), stage| {
+        self.stages().fold((0, 0), |(run, reused), stage| {
             (run + stage.tasks_run, reused + stage.tasks_reused)
         })
     }
 
     /// Bytes that were found sealed, of all statements.
     pub fn bytes_reused(&self) -> u64 {
-        let stages = self
-            .statements
-            .iter()
-            .flat_map(|statement| &statement.stages);
-        stages.map(|stage| stage.bytes_reused).sum()
+        self.stages().map(|stage| stage.bytes_reused).sum()
+    }
+
+    fn stages(&self) -> impl Iterator<Item = &StageReport> {
+        let statements = self.statements.iter();
+        statements.flat_map(|statement| &statement.stages)
     }
 }
 

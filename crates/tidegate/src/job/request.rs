@@ -35,11 +35,11 @@ impl Request {
         session: &Session,
         statements: &[Statement],
         call: BTreeMap<String, String>,
-    ) -> Result<Self> {
+    ) -> Self {
         let settings = session.setting_rows().into_iter();
         let settings = settings.filter(|row| row.affects_result);
         let parameters = session.params().into_iter();
-        Ok(Self {
+        Self {
             compatible: crate::compat_id().into(),
             statements: statements.iter().map(|s| s.text.clone()).collect(),
             parameters: parameters
@@ -50,7 +50,7 @@ impl Request {
                 .collect(),
             directory: session.inner.place.working_dir.display().to_string(),
             call,
-        })
+        }
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {

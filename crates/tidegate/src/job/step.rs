@@ -52,12 +52,8 @@ impl Step {
 
     /// The rows that it gave or wrote, if it is done.
     pub(crate) fn done(&self) -> Option<u64> {
-        self.job.records().iter().find_map(|record| match record {
-            Record::Done {
-                statement, rows, ..
-            } if *statement == self.statement => Some(*rows),
-            _ => None,
-        })
+        let done = self.job.state().done;
+        done.get(&self.statement).map(|done| done.rows)
     }
 
     /// The plan that was stored when it was planned.
@@ -101,9 +97,8 @@ impl Step {
 
     /// Ends the job, if it has no other statement: what it gave has arrived.
     pub(crate) fn end(&self, at_ms: i64) -> Result<()> {
-        let ended = |record: &Record| matches!(record, Record::Ended { .. });
-        match self.ends && !self.job.records().iter().any(ended) {
-            true => self.job.append(Record::Ended { at_ms }).map_err(failed),
+        match self.ends {
+            true => super::end(&self.job, at_ms),
             false => Ok(()),
         }
     }
@@ -128,23 +123,15 @@ impl Step {
 
     /// The rows of its files, if they were published although it is not noted.
     pub(crate) fn published(&self) -> Result<Option<u64>> {
-        let records = self.job.records();
-        let intent = records.iter().rev().find_map(|record| match record {
-            Record::Intent {
-                statement,
-                target,
-                files,
-                rows,
-            } if *statement == self.statement => Some((target, files, *rows)),
-            _ => None,
-        });
-        let Some((target, files, rows)) = intent else {
+        let intents = self.job.state().intents;
+        let Some(intent) = intents.get(&self.statement) else {
             return Ok(None);
         };
         // A commit that was decided is completed before anybody looks.
-        recover(&RealVfs, Path::new(target)).map_err(failed)?;
-        let all = files.iter().all(|file| wrong(target, file).is_none());
-        Ok(all.then_some(rows))
+        recover(&RealVfs, Path::new(&intent.target)).map_err(failed)?;
+        let mut files = intent.files.iter();
+        let all = files.all(|file| wrong(&intent.target, file).is_none());
+        Ok(all.then_some(intent.rows))
     }
 
     /// A directory for a table that it makes.
