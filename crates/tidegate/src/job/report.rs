@@ -60,7 +60,7 @@ pub struct StageReport {
     pub stage: u32,
     /// Tasks that were sealed, again where their output was lost.
     pub tasks_run: usize,
-    /// Tasks that a later process found sealed, counted for each such process.
+    /// Tasks that a later process found sealed, and did not lose again, counted for each such process.
     pub tasks_reused: usize,
     /// Tries of its tasks that are known.
     pub attempts: usize,
@@ -94,6 +94,8 @@ impl JobReport {
         let mut rows: BTreeMap<u32, Option<u64>> = BTreeMap::new();
         let mut sealed: BTreeMap<TaskKey, u64> = BTreeMap::new();
         let mut done = BTreeSet::new();
+        // What this process found sealed and has not lost.
+        let mut found: BTreeSet<TaskKey> = BTreeSet::new();
         let (mut starts, mut lost) = (0, Vec::new());
         let mut last: Option<i64> = None;
         for record in &seen.records {
@@ -108,9 +110,11 @@ impl JobReport {
                         lost.push((beat - last).max(0) as f64 / 1e3);
                     }
                     last = Some(*at_ms);
+                    found.clear();
                     for (key, bytes) in &sealed {
                         if !done.contains(&key.statement) {
                             let stage = stages.entry((key.statement, key.stage)).or_default();
+                            found.insert(*key);
                             stage.tasks_reused += 1;
                             stage.bytes_reused += bytes;
                         }
@@ -133,7 +137,12 @@ impl JobReport {
                     stage.seconds += *took_ms as f64 / 1e3;
                 }
                 Record::Lost { key, .. } => {
-                    sealed.remove(key);
+                    let bytes = sealed.remove(key);
+                    if found.remove(key) {
+                        let stage = stages.entry((key.statement, key.stage)).or_default();
+                        stage.tasks_reused -= 1;
+                        stage.bytes_reused -= bytes.unwrap_or_default();
+                    }
                 }
                 Record::Failed { key, .. } => {
                     stages
