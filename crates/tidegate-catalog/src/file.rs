@@ -36,9 +36,7 @@ impl DataFile {
             .hint("rename the file")
             .caused_by(error)
         })?;
-        let mtime_us = file.mtime_ns.div_euclid(1_000);
-        // The same form as object_store's local file system makes, so that both agree on what a changed file is.
-        let e_tag = format!("{:x}-{:x}-{:x}", file.inode, mtime_us.max(0), file.size);
+        let e_tag = local_e_tag(file.inode, file.mtime_ns, file.size);
         let meta = ObjectMeta {
             location,
             last_modified: DateTime::from_timestamp_nanos(file.mtime_ns),
@@ -111,6 +109,36 @@ pub struct SnapshotFile {
     pub etag: Option<String>,
     /// As the store gave it.
     pub version: Option<String>,
+}
+
+impl SnapshotFile {
+    /// What tells this state of the file from another one.
+    pub fn pin(&self) -> String {
+        match (&self.etag, &self.version) {
+            (Some(etag), None) => etag.clone(),
+            (etag, version) => {
+                let [etag, version] =
+                    [etag, version].map(|text| text.as_deref().unwrap_or_default());
+                format!("{etag} {version} {} {}", self.mtime_ns, self.size)
+            }
+        }
+    }
+}
+
+/// The [`SnapshotFile::pin`] that a listing would give a file on this machine now.
+pub fn local_pin(path: &std::path::Path) -> std::io::Result<String> {
+    use std::os::unix::fs::MetadataExt;
+    let found = std::fs::metadata(path)?;
+    let seconds = i128::from(found.mtime()) * 1_000_000_000;
+    let mtime_ns = seconds + i128::from(found.mtime_nsec());
+    let mtime_ns = i64::try_from(mtime_ns).unwrap_or(i64::MAX);
+    Ok(local_e_tag(found.ino(), mtime_ns, found.size()))
+}
+
+/// The same form as object_store's local file system makes, so that both agree on what a changed file is.
+fn local_e_tag(inode: u64, mtime_ns: i64, size: u64) -> String {
+    let mtime_us = mtime_ns.div_euclid(1_000);
+    format!("{inode:x}-{:x}-{size:x}", mtime_us.max(0))
 }
 
 impl InputSnapshot {

@@ -49,7 +49,7 @@ pub use csv_call::CsvCall;
 pub use doctor::{CsvCase, Diagnosis, Findings, Scan};
 pub use error::{Error, Kind, Result};
 pub use evidence::{Predicates, Sample, Share, TableEvidence};
-pub use file::{DataFile, InputSnapshot, SnapshotFile};
+pub use file::{DataFile, InputSnapshot, SnapshotFile, local_pin};
 pub use format::{Compression, Format};
 pub use learned::{Answer, Asked, Cuts, SampleCache, SampleId};
 pub use names::{Existing, Named, Registered, Resolved};

@@ -30,7 +30,7 @@ pub use name::{JobName, NAME_CHARACTERS_MAX, TaskKey};
 pub use record::{IntentFile, Record};
 pub use request::REQUEST_BYTES_MAX;
 pub use running::{Job, SPEC_BYTES_MAX};
-pub use state::{Done, Intent, Planned, SealedFile, State, derive};
+pub use state::{Done, Intent, Planned, Published, SealedFile, State, derive};
 pub use verify::{Problem, SealedTasks};
 
 mod journal;

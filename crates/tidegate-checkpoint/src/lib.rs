@@ -17,6 +17,8 @@ mod error;
 
 pub use error::{Error, Result};
 pub use fault::FaultVfs;
-pub use staged::{Committed, Intended, IntendedFile, Mode, StagedFile, StagedWrite, recover};
+pub use staged::{
+    Committed, Intended, IntendedFile, Mode, Replaces, StagedFile, StagedWrite, recover,
+};
 pub use temp::TempRoot;
 pub use vfs::{RealVfs, Vfs};

@@ -79,6 +79,21 @@ pub struct Intended {
     pub directory: PathBuf,
     /// The files.
     pub files: Vec<IntendedFile>,
+    /// What gives way to them.
+    pub replaces: Replaces,
+}
+
+/// What a commit replaces.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Replaces {
+    /// Nothing: the files are new.
+    Nothing,
+    /// A file of the same name, if there is one.
+    #[default]
+    File,
+    /// Everything in the directory.
+    Directory,
 }
 
 /// A file that is about to be published.
@@ -686,9 +701,15 @@ impl Stage {
             bytes: file.bytes,
             blake3: file.blake3.clone(),
         });
+        let replaces = match (self.mode, self.shape) {
+            (Mode::Overwrite, Shape::Directory) => Replaces::Directory,
+            (Mode::Overwrite | Mode::Append, Shape::File | Shape::Stream) => Replaces::File,
+            (Mode::Error | Mode::Ignore | Mode::Append, _) => Replaces::Nothing,
+        };
         Intended {
             directory: directory.to_path_buf(),
             files: files.collect(),
+            replaces,
         }
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use tidegate::arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt64Array};
 use tidegate::{
-    Error, ErrorKind, JobReport, JobStatus, Session, Settings, format_bytes, parse_duration,
+    Error, ErrorKind, JobReport, JobStatus, QueryKind, Session, Settings, Statement, format_bytes,
+    parse_duration,
 };
 
 use crate::args::{JobCall, JobVerb, RunJob};
@@ -138,7 +139,16 @@ pub(crate) async fn run(session: &Session, shell: &Shell, run: &Run, wanted: &Na
         }
     };
     if let Some(text) = job.finished_text() {
-        report::note(&shell.console, text);
+        // Whoever waits for rows must not take their absence for an answer.
+        let gives_rows = |statement: &Statement| statement.kind() == QueryKind::Rows;
+        match job.statements().iter().any(gives_rows) {
+            true => report::loud_note(&shell.console, text),
+            false => report::note(&shell.console, text),
+        }
+        for path in job.outputs_gone() {
+            let said = format!("`{}`, which it wrote, is not there", path.display());
+            report::warning(&shell.console, &said);
+        }
         return Exit::Done;
     }
     if job.resumed() {

@@ -48,9 +48,12 @@ pub(crate) fn error(console: &Console, error: &Error, source: Option<&Source>) {
 
 /// Writes a notice to standard error, unless it is to be quiet.
 pub(crate) fn notice(console: &Console, notice: &Notice) {
-    if console.loudness == Loudness::Quiet {
-        return;
+    if console.loudness != Loudness::Quiet {
+        said(console, notice);
     }
+}
+
+fn said(console: &Console, notice: &Notice) {
     let word = match notice.kind {
         NoticeKind::Warning => "warning",
         _ => "note",
@@ -69,6 +72,12 @@ pub(crate) fn notice(console: &Console, notice: &Notice) {
 pub(crate) fn note(console: &Console, message: String) {
     let kind = NoticeKind::Info;
     notice(console, &Notice { kind, message });
+}
+
+/// Writes a note to standard error, even if it is to be quiet.
+pub(crate) fn loud_note(console: &Console, message: String) {
+    let kind = NoticeKind::Info;
+    said(console, &Notice { kind, message });
 }
 
 /// Writes a warning to standard error, unless it is to be quiet.

@@ -376,16 +376,199 @@ fn what_cannot_be_written_down_runs_in_a_job_too() {
     }
 }
 
+/// A job whose second step waits for a file that is late.
+const HALTING: &str = "
+SET partitions = 4;
+CREATE TABLE facts AS SELECT n, n % 97 AS k FROM 'raw/';
+COPY (SELECT count(*) AS c FROM 'raw/') TO 'first.csv';
+SELECT count(*) AS c, sum(n) AS s, (SELECT count(*) FROM 'raw/') AS r FROM facts WHERE k < (SELECT max(n) FROM 'late.csv');
+";
+
+fn run_halting(shell: &Shell) -> Ended {
+    shell.run(&[
+        "run",
+        "halting.sql",
+        "--job",
+        "h",
+        "--job-dir",
+        "jobs",
+        "-F",
+        "csv",
+        "-q",
+    ])
+}
+
+/// The job after it has halted, and then the late file has come.
+fn halted() -> Shell {
+    let shell = stand();
+    shell.write("halting.sql", HALTING);
+    let halted = run_halting(&shell);
+    assert!(halted.stderr.contains("late.csv"), "{}", halted.stderr);
+    shell.write("late.csv", "n\n1000\n");
+    shell
+}
+
+/// The files of the table that the job has made.
+fn table_files(shell: &Shell) -> Vec<std::path::PathBuf> {
+    let tables = std::fs::read_dir(shell.path("jobs/h/tables")).unwrap();
+    let files = tables.flat_map(|table| std::fs::read_dir(table.unwrap().path()).unwrap());
+    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() > 1, "{files:?}");
+    files
+}
+
+const HALTING_ANSWER: &str = "c,s,r\n60000,1799970000,60000\n";
+
 #[test]
-fn a_durable_statement_gives_its_rows_until_they_have_arrived() {
-    let shell = Shell::new();
-    let call = ["-c", "SELECT 42 AS n", "--durable", "--job-dir", "jobs"];
-    let first = shell.run(&call);
+fn a_job_that_halted_goes_on_with_the_files_that_it_knows() {
+    let shell = halted();
+    let ended = run_halting(&shell);
     assert_eq!(
-        (first.code, first.stdout.as_str(), first.stderr.as_str()),
-        (0, "n\n42\n", "")
+        (ended.code, ended.stdout.as_str()),
+        (0, HALTING_ANSWER),
+        "{}",
+        ended.stderr
     );
-    let second = shell.run(&call);
+    // Another file time with the same content is no change of a table that the job has written.
+    let shell = halted();
+    for file in table_files(&shell) {
+        let bytes = std::fs::read(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(&file, bytes).unwrap();
+    }
+    let ended = run_halting(&shell);
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (0, HALTING_ANSWER),
+        "{}",
+        ended.stderr
+    );
+}
+
+/// A job that goes on does so with an error that names a file.
+fn is_refused(shell: &Shell, file: &str, why: &str) {
+    let ended = run_halting(shell);
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (1, ""),
+        "{file} {why}: {}",
+        ended.stderr
+    );
+    for text in [file, why] {
+        assert!(ended.stderr.contains(text), "{text}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn files_of_a_table_that_a_job_made_are_what_it_wrote_or_an_error() {
+    type Harm = fn(&std::path::Path);
+    let harms: [(Harm, &str); 5] = [
+        (
+            |file| std::fs::remove_file(file).unwrap(),
+            "is gone since statement 2",
+        ),
+        (
+            |file| {
+                let mut bytes = std::fs::read(file).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                std::fs::write(file, bytes).unwrap();
+            },
+            "has changed since statement 2",
+        ),
+        (
+            |file| std::fs::write(file, "").unwrap(),
+            "has been emptied since statement 2",
+        ),
+        (
+            |file| {
+                std::fs::copy(file, file.with_file_name("more.parquet")).unwrap();
+            },
+            "no statement of it has written it",
+        ),
+        (
+            |file| std::fs::remove_dir_all(file.parent().unwrap()).unwrap(),
+            "facts",
+        ),
+    ];
+    for (number, (harm, why)) in harms.into_iter().enumerate() {
+        let shell = halted();
+        let files = table_files(&shell);
+        harm(&files[number % files.len()]);
+        is_refused(&shell, "jobs/h/tables/", why);
+    }
+}
+
+#[test]
+fn an_input_that_changes_between_two_statements_is_an_error() {
+    let shell = halted();
+    shell.write("raw/1.csv", &shell.read("raw/1.csv").replace('4', "5"));
+    is_refused(&shell, "raw/1.csv", "has changed since statement 3");
+    let shell = halted();
+    std::fs::remove_file(shell.path("raw/2.csv")).unwrap();
+    is_refused(&shell, "raw/2.csv", "is gone since statement 3");
+    assert!(run_halting(&shell).stderr.contains("--restart"));
+}
+
+#[test]
+fn a_published_file_that_somebody_edited_is_named_by_verify_and_at_the_end() {
+    let shell = halted();
+    let call = ["job", "verify", "h", "--job-dir", "jobs"];
+    assert_eq!(run_halting(&shell).code, 0);
+    assert_eq!(shell.run(&call).code, 0);
+    std::fs::remove_file(shell.path("first.csv")).unwrap();
+    let verified = shell.run(&call);
+    assert_eq!(verified.code, 1);
+    assert!(verified.stderr.contains("first.csv"), "{}", verified.stderr);
+    let loud = shell.run(&[
+        "run",
+        "halting.sql",
+        "--job",
+        "h",
+        "--job-dir",
+        "jobs",
+        "-F",
+        "csv",
+    ]);
+    assert!(
+        loud.stderr
+            .contains("first.csv`, which it wrote, is not there"),
+        "{}",
+        loud.stderr
+    );
+    // Its rows are not given again, and that is said however quiet it is to be.
+    let quiet = run_halting(&shell);
+    assert!(quiet.stderr.contains("finished on"), "{}", quiet.stderr);
+}
+
+#[test]
+fn a_durable_query_gives_its_rows_each_time() {
+    let shell = Shell::new();
+    let call = [
+        "-c",
+        "SELECT 42 AS n",
+        "--durable",
+        "--job-dir",
+        "jobs",
+        "-q",
+    ];
+    for _ in 0..3 {
+        let ended = shell.run(&call);
+        assert_eq!(
+            (ended.code, ended.stdout.as_str(), ended.stderr.as_str()),
+            (0, "n\n42\n", "")
+        );
+    }
+    let copy = [
+        "-c",
+        "COPY (SELECT 42 AS n) TO 'n.csv'",
+        "--durable",
+        "--job-dir",
+        "jobs",
+    ];
+    assert_eq!(shell.run(&copy).code, 0);
+    let second = shell.run(&copy);
     assert_eq!((second.code, second.stdout.as_str()), (0, ""));
     assert!(second.stderr.contains("finished on"), "{}", second.stderr);
 }

@@ -10,7 +10,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Operator, Projection, TableScan};
-use tidegate_catalog::{Cuts, FilesTable, Predicates, SplitTable, TableEvidence};
+use tidegate_catalog::{Cuts, FilesTable, InputSnapshot, Predicates, SplitTable, TableEvidence};
 
 use crate::distribute::{self, Scans, as_partition};
 
@@ -83,6 +83,20 @@ pub(crate) fn own_rows(scan: &TableScan) -> Option<f64> {
     let source = scan.source.downcast_ref::<DefaultTableSource>()?;
     let statistics = source.table_provider.statistics()?;
     statistics.num_rows.get_value().map(|rows| *rows as f64)
+}
+
+/// The files that a plan reads, of each of its scans: all of each table.
+pub fn snapshots(plan: &LogicalPlan) -> DataFusionResult<Vec<Arc<InputSnapshot>>> {
+    let mut found = Vec::new();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(table) = table(scan)
+        {
+            found.push(table.snapshot());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
 }
 
 /// The table of files that a scan reads, if it reads one.

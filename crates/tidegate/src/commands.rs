@@ -9,6 +9,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
 use futures::{StreamExt, TryStreamExt};
 use tidegate_catalog::{Existing, Named};
 use tidegate_plan::sql::{self, Parsed, Show, Statement};
@@ -18,7 +19,7 @@ use crate::convert;
 use crate::dataflow::{self, Dataflow};
 use crate::error::{Error, ErrorKind, Result};
 use crate::information;
-use crate::job::Step;
+use crate::job::{self, Inputs, Step};
 use crate::notice::Notice;
 use crate::planner::{self, Planner};
 use crate::private;
@@ -77,8 +78,9 @@ async fn rows(
         return rows_of(session, planner, graph, Vec::new(), Some(parsed), step);
     }
     let (logical, notices) = planner.logical(parsed).await?;
+    let inputs = inputs(step.as_ref(), &logical)?;
     let graph = planner.graph(logical, Some(parsed)).await?;
-    keep(step.as_ref(), &graph)?;
+    keep(step.as_ref(), &graph, inputs)?;
     rows_of(session, planner, graph, notices, Some(parsed), step)
 }
 
@@ -136,8 +138,21 @@ fn stored(session: &Session, step: Option<&Step>) -> Result<Option<StageGraph>> 
     step.graph(&registry)
 }
 
-fn keep(step: Option<&Step>, graph: &StageGraph) -> Result<()> {
-    step.map_or(Ok(()), |step| step.keep(graph))
+/// The inputs of a step, which are what they were to the steps before it.
+fn inputs(step: Option<&Step>, plan: &LogicalPlan) -> Result<Inputs> {
+    step.map_or_else(|| Ok(Inputs::default()), |step| step.inputs(plan))
+}
+
+fn keep(step: Option<&Step>, graph: &StageGraph, inputs: Inputs) -> Result<()> {
+    step.map_or(Ok(()), |step| step.keep(graph, inputs))
+}
+
+/// An error of a step: running it again does not help where an input has changed.
+fn of_step(error: Error, is_step: bool) -> Error {
+    match is_step && error.kind == ErrorKind::InputChanged {
+        true => error.with_hint(job::ANEW),
+        false => error,
+    }
 }
 
 /// Starts a graph: readers are attached, the plan runs on the session's threads.
@@ -155,6 +170,8 @@ fn run(
             let graph = running::attach(&session, graph, &query, step.clone())?;
             let batches = running::start(&session, &state, &graph, &query).await?;
             let failed = failures(&session, parsed, state);
+            let is_step = step.is_some();
+            let failed = move |error| of_step(failed(error), is_step);
             let batches = batches.map(move |batch| batch.map_err(&failed));
             Ok(match step {
                 Some(step) => finishing(session, batches, step),

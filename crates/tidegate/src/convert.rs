@@ -214,6 +214,9 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
     )
 }
 
+/// What to do when a file is no longer what it was when the query was planned.
+const AGAIN: &str = "run the query again";
+
 /// A file that cannot be read.
 fn from_input(error: &input::Error) -> Error {
     let (kind, code) = match error {
@@ -222,7 +225,11 @@ fn from_input(error: &input::Error) -> Error {
         input::Error::Damaged { .. } => (ErrorKind::Data, "corrupt_file"),
         input::Error::Limit { .. } => (ErrorKind::Limit, "limit"),
     };
-    Error::new(kind, code, error.to_string())
+    let found = Error::new(kind, code, error.to_string());
+    match kind {
+        ErrorKind::InputChanged => found.with_hint(AGAIN),
+        _ => found,
+    }
 }
 
 /// A row that cannot be read: the message says file, line and column, the hint the way out.

@@ -8,6 +8,7 @@
 //! Statements that only change the session are run again each time. A statement that was planned runs as it was planned
 //! then, from the plan that was stored; what of it is sealed is not computed again, and files are committed once.
 
+mod inputs;
 mod report;
 mod request;
 mod step;
@@ -25,10 +26,12 @@ use tidegate_plan::sql;
 use crate::convert;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
-use crate::query::{Query, QueryHandle};
+use crate::query::{Query, QueryHandle, QueryKind};
 use crate::script::Statement;
 use crate::session::Session;
 
+use inputs::KnownFiles;
+pub(crate) use inputs::{ANEW, Inputs};
 pub use report::{JobReport, JobStatus, StageReport, StatementReport};
 use request::Request;
 pub(crate) use step::Step;
@@ -73,13 +76,15 @@ pub struct Job {
     /// It ends with its only statement.
     is_one_query: bool,
     running: Mutex<Option<QueryHandle>>,
+    /// What its statements have read and written.
+    known: Arc<Mutex<KnownFiles>>,
 }
 
 enum State {
     /// This process owns it.
     Open(Arc<store::Job>),
-    /// It has ended, at this time.
-    Finished(DateTime<Utc>),
+    /// It has ended.
+    Finished(store::Seen),
 }
 
 impl Session {
@@ -146,7 +151,9 @@ impl Session {
         let told =
             |problem: &store::Problem| format!("`{}`: {}", problem.path.display(), problem.why);
         let mut problems: Vec<String> = found.iter().map(told).collect();
-        problems.extend(step::outputs_wrong(&seen.records));
+        if let Ok(state) = store::derive(&seen.records) {
+            problems.extend(step::outputs_wrong(&state));
+        }
         Ok(problems)
     }
 
@@ -176,8 +183,12 @@ impl Session {
     pub(crate) fn job_of(&self, statement: &Statement) -> Result<Job> {
         let request = Request::new(self, std::slice::from_ref(statement), BTreeMap::new());
         let name = request.name();
-        let builder = self.job(&name);
-        let job = builder.open_with(vec![statement.clone()], &request)?;
+        let open = |builder: JobBuilder| builder.open_with(vec![statement.clone()], &request);
+        let mut job = open(self.job(&name))?;
+        // Its rows have arrived, and are asked for again. What it writes, it writes once.
+        if job.finished().is_some() && statement.kind() == QueryKind::Rows {
+            job = open(self.job(&name).restart())?;
+        }
         let is_one_query = true;
         Ok(Job {
             is_one_query,
@@ -267,7 +278,7 @@ impl JobBuilder {
         let (state, resumed) = match jobs.open(&name, &request.encode()).map_err(failed)? {
             Open::New(job) => (State::Open(Arc::new(job)), false),
             Open::Resumed(job) => (State::Open(Arc::new(job)), true),
-            Open::Finished(seen) => (State::Finished(report::ended_at(&seen)), true),
+            Open::Finished(seen) => (State::Finished(seen), true),
             Open::OtherRequest { theirs } => return Err(request.differs(&name, &theirs)),
         };
         Ok(Job {
@@ -278,6 +289,7 @@ impl JobBuilder {
             resumed,
             is_one_query: false,
             running: Mutex::default(),
+            known: Arc::default(),
         })
     }
 
@@ -342,7 +354,7 @@ impl Job {
     pub fn finished(&self) -> Option<DateTime<Utc>> {
         match &self.state {
             State::Open(_) => None,
-            State::Finished(at) => Some(*at),
+            State::Finished(seen) => Some(report::ended_at(seen)),
         }
     }
 
@@ -351,6 +363,15 @@ impl Job {
         let how = "--restart runs it on today's input";
         let text = |at| format!("{}; {how}", ended_text(&self.name(), at));
         self.finished().map(text)
+    }
+
+    /// Files that a job which has ended had published, and that are not there any more.
+    pub fn outputs_gone(&self) -> Vec<PathBuf> {
+        let State::Finished(seen) = &self.state else {
+            return Vec::new();
+        };
+        let state = store::derive(&seen.records);
+        state.map_or_else(|_| Vec::new(), |state| step::outputs_gone(&state))
     }
 
     /// Whether an earlier process began it.
@@ -368,7 +389,7 @@ impl Job {
             let message = format!("the job has no statement {}", number + 1);
             return Err(Error::new(ErrorKind::Usage, "no_statement", message));
         };
-        let mut step = Step::new(Arc::clone(job), number as u32);
+        let mut step = Step::new(Arc::clone(job), number as u32, Arc::clone(&self.known));
         if self.is_one_query {
             step = step.and_end();
         }

@@ -64,5 +64,5 @@ pub use tidegate_plan::sql::sql_name as type_name;
 
 /// What plans and stored results are compatible with: two builds of one id read each other's.
 pub const fn compat_id() -> &'static str {
-    "1"
+    "2"
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::TaskKey;
+use crate::staged::Replaces;
 
 /// One fact about a job. Times are milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,6 +88,9 @@ pub enum Record {
         files: Vec<IntentFile>,
         /// Rows in them.
         rows: u64,
+        /// What gives way to them.
+        #[serde(default)]
+        replaces: Replaces,
     },
     /// A statement has ended, its output published.
     Done {
@@ -96,6 +100,9 @@ pub enum Record {
         rows: u64,
         /// The hash of its answer.
         hash: Option<String>,
+        /// For each of its files, in the order of its intent, what tells it from a changed one without reading it.
+        #[serde(default)]
+        pins: Vec<String>,
         /// When.
         at_ms: i64,
     },

@@ -2,9 +2,11 @@
 //! protocol share.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::name::{self, TaskKey};
 use super::record::{IntentFile, Record};
+use crate::staged::Replaces;
 
 /// What is so after some records.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -67,6 +69,19 @@ pub struct Intent {
     pub files: Vec<IntentFile>,
     /// Rows in them.
     pub rows: u64,
+    /// What gives way to them.
+    pub replaces: Replaces,
+}
+
+/// A file that a statement has published and no later one has replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published<'a> {
+    /// The last statement that published it.
+    pub statement: u32,
+    /// What was published.
+    pub file: &'a IntentFile,
+    /// What tells it from a changed file, if that was noted.
+    pub pin: Option<&'a str>,
 }
 
 /// The end of a statement.
@@ -76,6 +91,8 @@ pub struct Done {
     pub rows: u64,
     /// The hash of its answer.
     pub hash: Option<String>,
+    /// What tells its files from changed ones, in the order of its intent.
+    pub pins: Vec<String>,
     /// When.
     pub at_ms: i64,
 }
@@ -132,11 +149,13 @@ impl State {
                 target,
                 files,
                 rows,
+                replaces,
             } => {
                 let intent = Intent {
                     target,
                     files,
                     rows,
+                    replaces,
                 };
                 self.intents.insert(statement, intent);
             }
@@ -144,8 +163,17 @@ impl State {
                 statement,
                 rows,
                 hash,
+                pins,
                 at_ms,
-            } => drop(self.done.insert(statement, Done { rows, hash, at_ms })),
+            } => {
+                let done = Done {
+                    rows,
+                    hash,
+                    pins,
+                    at_ms,
+                };
+                self.done.insert(statement, done);
+            }
             Record::Ended { .. } => self.ended = true,
         }
         Ok(())
@@ -189,6 +217,30 @@ impl State {
     pub fn files(&self) -> BTreeSet<&str> {
         let files = self.sealed.values();
         files.map(|sealed| sealed.file.as_str()).collect()
+    }
+
+    /// What the statements that are done have published, by directory and name: what a later one replaced is not in it.
+    pub fn published(&self) -> BTreeMap<(&str, &str), Published<'_>> {
+        let mut published = BTreeMap::new();
+        for (statement, done) in &self.done {
+            let Some(intent) = self.intents.get(statement) else {
+                continue;
+            };
+            if intent.replaces == Replaces::Directory {
+                let within = |of: &str| Path::new(of).starts_with(&intent.target);
+                published.retain(|(of, _): &(&str, &str), _| !within(of));
+            }
+            for (number, file) in intent.files.iter().enumerate() {
+                let published_file = Published {
+                    statement: *statement,
+                    file,
+                    pin: done.pins.get(number).map(String::as_str),
+                };
+                let place = (intent.target.as_str(), file.name.as_str());
+                published.insert(place, published_file);
+            }
+        }
+        published
     }
 
     fn failed(&mut self, key: TaskKey) {

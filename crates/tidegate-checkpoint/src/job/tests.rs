@@ -359,6 +359,7 @@ fn what_the_store_records_itself_is_not_appended() {
         statement: 0,
         rows: 3,
         hash: None,
+        pins: Vec::new(),
         at_ms: 1,
     };
     let started = Record::Started {

@@ -103,12 +103,12 @@ impl Vfs for RealVfs {
     }
 
     fn open_read(&self, path: &Path) -> io::Result<Box<dyn VfsRead>> {
-        Ok(Box::new(File::open(path)?))
+        Ok(Box::new(open_file(path)?))
     }
 
     fn read(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        let taken = File::open(path)?
+        let taken = open_file(path)?
             .take(bytes_max.saturating_add(1))
             .read_to_end(&mut bytes)?;
         if taken as u64 > bytes_max {
@@ -302,6 +302,22 @@ fn standard_stream(path: &Path) -> Option<io::Result<File>> {
         _ => return None,
     };
     Some(owned.map(File::from))
+}
+
+/// Opens a regular file: a pipe in its place is an error, and not waited for.
+fn open_file(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is no regular file",
+        )),
+    }
 }
 
 fn open_lock(path: &Path, file: LockFile) -> io::Result<File> {

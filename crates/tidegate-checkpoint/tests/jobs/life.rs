@@ -11,7 +11,7 @@ use tidegate_checkpoint::fault::FaultVfs;
 use tidegate_checkpoint::frames::{FrameFile, FrameWriter};
 use tidegate_checkpoint::job::{IntentFile, Job, JobName, Jobs, Open, Record, Seen, TaskKey};
 use tidegate_checkpoint::vfs::{Kind, Vfs};
-use tidegate_checkpoint::{Error, Result};
+use tidegate_checkpoint::{Error, Replaces, Result};
 
 pub(crate) const REQUEST: &[u8] = b"CREATE TABLE a AS SELECT 1; COPY a TO 'out.csv'";
 pub(crate) const JOBS: &str = "/work/jobs";
@@ -97,11 +97,13 @@ fn run(vfs: &FaultVfs, job: &Job, statement: u32, promised: &mut Promised) -> Re
         target: "/out".into(),
         files: vec![file],
         rows: 2,
+        replaces: Replaces::Nothing,
     })?;
     job.append(Record::Done {
         statement,
         rows: 3,
         hash: None,
+        pins: Vec::new(),
         at_ms: 8,
     })?;
     promised.done.insert(statement);

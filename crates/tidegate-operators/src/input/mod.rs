@@ -43,8 +43,8 @@ pub enum Error {
         /// What the store said.
         source: object_store::Error,
     },
-    /// The file is no longer the one that was listed: run the query again.
-    #[error("`{file}` changed while the query was reading it: {what}; run the query again")]
+    /// The file is no longer the one that was listed.
+    #[error("`{file}` has changed since the query was planned: {what}")]
     Changed {
         /// The file as the user knows it.
         file: Arc<str>,

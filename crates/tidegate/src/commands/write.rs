@@ -78,9 +78,9 @@ pub(super) async fn plan(
         Some(graph) => graph,
         None => {
             check_once(&wanted.request, step.as_ref())?;
-            let (graph, notices) = compiled(session, planner, &parsed, &wanted.request).await?;
+            let (graph, notices) =
+                compiled(session, planner, &parsed, &wanted.request, step.as_ref()).await?;
             notices.into_iter().for_each(|notice| state.notice(notice));
-            super::keep(step.as_ref(), &graph)?;
             graph
         }
     };
@@ -195,7 +195,7 @@ pub(super) async fn graph(
     parsed: &Parsed,
 ) -> Result<(StageGraph, Vec<Notice>)> {
     let wanted = wanted(session, planner, parsed, None).await?;
-    compiled(session, planner, parsed, &wanted.request).await
+    compiled(session, planner, parsed, &wanted.request, None).await
 }
 
 async fn compiled(
@@ -203,17 +203,18 @@ async fn compiled(
     planner: &Planner,
     parsed: &Parsed,
     request: &Request,
+    step: Option<&Step>,
 ) -> Result<(StageGraph, Vec<Notice>)> {
     let spec = spec(session, planner, request).await?;
     let (logical, notices) = planner.logical(parsed).await?;
+    let inputs = super::inputs(step, &logical)?;
     // INSERT writes as its table is read.
     if !matches!(parsed.statement, Statement::Insert(_)) {
         check_append(planner, &spec, &logical).await?;
     }
-    Ok((
-        graph_of(planner, logical, spec, Some(parsed)).await?,
-        notices,
-    ))
+    let graph = graph_of(planner, logical, spec, Some(parsed)).await?;
+    super::keep(step, &graph, inputs)?;
+    Ok((graph, notices))
 }
 
 async fn spec(session: &Session, planner: &Planner, request: &Request) -> Result<WriteSpec> {
@@ -287,6 +288,8 @@ fn start(
                     step,
                 } = writing;
                 let failed = super::failures(&session, parsed, state);
+                let is_step = step.is_some();
+                let failed = |error| super::of_step(failed(error), is_step);
                 let batches: Vec<RecordBatch> = running.map_err(failed).try_collect().await?;
                 if let Some(step) = &step {
                     let at_ms = (session.inner.clock)().timestamp_millis();

@@ -54,5 +54,5 @@ fn a_file_truncated_while_it_is_read_is_an_error() {
         }
         Ok(vec![String::new(); rows])
     });
-    assert!(message(found).contains("changed while the query was reading it"));
+    assert!(message(found).contains("has changed since the query was planned"));
 }
