@@ -7,6 +7,7 @@
 
 mod aggregate;
 mod average;
+mod bins;
 mod decimal_average;
 mod decimal_types;
 mod extremes;
@@ -18,6 +19,7 @@ mod kernels;
 mod linear;
 mod ordered;
 mod percentile;
+mod reproducible;
 mod rounded;
 mod rule;
 
@@ -29,6 +31,9 @@ pub use function::{CheckedOp, Operation, functions};
 pub(crate) use interval::{IntervalScaling, functions as interval_functions};
 pub(crate) use ordered::{Comparable, ToComparable};
 pub use percentile::percentile;
+pub(crate) use reproducible::{
+    REPRODUCIBLE_AVG, REPRODUCIBLE_SUM, reproducible, reproducible_in_place_of,
+};
 pub use rule::CheckedArithmetic;
 
 use arrow::array::ArrayRef;

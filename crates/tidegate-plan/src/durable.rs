@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_operators::shuffle::{Filters, ShuffleExec, To};
 use tidegate_operators::write::WriteExec;
 
-use crate::graph::{Estimate, Step, Word, is_shared_build};
+use crate::graph::{Estimate, Repeats, Step, Word, is_shared_build};
 
 type Plan = Arc<dyn ExecutionPlan>;
 
@@ -93,6 +93,8 @@ pub struct Choice {
     pub bytes: f64,
     /// The reason, in words.
     pub why: String,
+    /// What running all before it again gives.
+    pub repeats: Repeats,
 }
 
 /// What is sealed of a plan.
@@ -288,6 +290,7 @@ impl Choose<'_> {
             cost,
             bytes,
             why,
+            repeats: step.repeats,
         }
     }
 }
@@ -313,13 +316,15 @@ pub fn explain_choices(choices: &[Choice], checkpoint: &Checkpoint) -> String {
             false => "streams",
         };
         text += &format!(
-            "{word}  {:width$}  {} of work before it, {} to seal: {}\n",
+            "{word}  {:width$}  {} of work before it, {} to seal: {}; {}\n",
             choice.edge,
             time(choice.work),
             crate::explain::bytes_text(choice.bytes as u64),
             choice.why,
+            choice.repeats,
         );
     }
+    text += "exact: run again, a stage gives the same bits; unordered: the same rows; varies: perhaps others\n";
     text
 }
 

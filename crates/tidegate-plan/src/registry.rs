@@ -44,9 +44,10 @@ fn internal_scalars() -> impl Iterator<Item = Arc<ScalarUDF>> {
 /// Whether a function is one that only plans call: no user should be told of it.
 pub fn is_internal(function: &str) -> bool {
     static NAMES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
-        internal_scalars()
-            .map(|udf| udf.name().to_string())
-            .collect()
+        let aggregates = arithmetic::reproducible();
+        let aggregates = aggregates.iter().map(|udaf| udaf.name().to_string());
+        let scalars = internal_scalars().map(|udf| udf.name().to_string());
+        scalars.chain(aggregates).collect()
     });
     NAMES.contains(function)
 }
@@ -93,6 +94,9 @@ impl Registry {
         ] {
             registry.add_aggregate(aggregate);
         }
+        arithmetic::reproducible()
+            .into_iter()
+            .for_each(|aggregate| registry.add_aggregate(aggregate));
         registry
     }
 

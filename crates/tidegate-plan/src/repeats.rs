@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source::DataSourceExec;
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
-use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::window::{
     PlainAggregateWindowExpr, SlidingAggregateWindowExpr, StandardWindowExpr, WindowExpr,
 };
@@ -20,6 +21,7 @@ use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use tidegate_operators::shuffle::{OnePartitionExec, ShuffleExec, To};
 
+use crate::arithmetic;
 use crate::cut::restricted;
 use crate::graph::Repeats;
 
@@ -175,7 +177,14 @@ fn of_aggregate(aggregate: &AggregateExec, input: Repeats) -> Repeats {
     if aggregate.limit_options().is_some() {
         return Repeats::Varies;
     }
-    let ordered = |function: &AggregateFunctionExpr| !function.order_bys().is_empty();
+    // Values that are equal by the order are told apart, unless they are the order.
+    let ordered = |function: &AggregateFunctionExpr| {
+        let order = function.order_bys();
+        let is_key = |value: &Arc<dyn PhysicalExpr>| order.iter().any(|key| key.expr.eq(value));
+        let values = function.expressions();
+        let mut values = values.iter().filter(|value| !value.is::<Literal>());
+        !order.is_empty() && values.all(is_key)
+    };
     aggregate
         .aggr_expr()
         .iter()
@@ -207,6 +216,7 @@ fn of_function(
     match name {
         "count" | "min" | "max" | "median" | "bit_and" | "bit_or" | "bit_xor" | "bool_and"
         | "bool_or" | "grouping" | "percentile_cont" => Repeats::AnyOrder,
+        arithmetic::REPRODUCIBLE_SUM | arithmetic::REPRODUCIBLE_AVG => Repeats::AnyOrder,
         "sum" | "avg" if !result.is_floating() => Repeats::AnyOrder,
         "first_value" | "last_value" | "nth_value" | "array_agg" | "string_agg" if ordered => {
             Repeats::AnyOrder
@@ -245,7 +255,7 @@ fn of_window(
     };
     let inputs = schema.fields().len().saturating_sub(1);
     let no_ties = (0..inputs).all(|column| {
-        let is_it = |expr: &dyn datafusion::physical_expr::PhysicalExpr| {
+        let is_it = |expr: &dyn PhysicalExpr| {
             expr.downcast_ref::<Column>()
                 .is_some_and(|found| found.index() == column)
         };

@@ -12,6 +12,7 @@ mod nested_loop;
 mod same_names;
 mod session_zone;
 mod source_columns;
+mod strict;
 mod subquery_marks;
 mod subquery_nulls;
 mod temporal;
@@ -28,6 +29,7 @@ pub use nested_loop::NestedLoopGuard;
 pub use same_names::{GuardSameNames, UnguardSameNames};
 pub use session_zone::SessionZone;
 pub use source_columns::SourceColumns;
+pub use strict::Strict;
 pub use subquery_marks::SubqueryMarks;
 pub use subquery_nulls::SubqueryNulls;
 pub(crate) use subquery_nulls::{MaybeNull, maybe_null};
@@ -48,8 +50,8 @@ use crate::distribute::{CombineBeforeShuffle, JoinModes, NothingElseMoves, Unnee
 
 /// The analyzer's rules. What gives comparisons another meaning comes before type coercion, DataFusion's last one;
 /// casts of times and checked arithmetic need the types, so they come
-/// after.
-pub fn analyzer() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+/// after. A strict query has one more.
+pub fn analyzer(strict: bool) -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
     let coercion = rules.len().saturating_sub(1);
     let ours: [Arc<dyn AnalyzerRule + Send + Sync>; 9] = [
@@ -67,6 +69,9 @@ pub fn analyzer() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     rules.push(Arc::new(TimeCasts));
     rules.push(Arc::new(GuardedDivision));
     rules.push(Arc::new(CheckedArithmetic::default()));
+    if strict {
+        rules.push(Arc::new(Strict));
+    }
     rules
 }
 
@@ -144,7 +149,7 @@ mod tests {
 
     #[test]
     fn datafusions_rules_are_all_there_in_order() {
-        let (all, defaults) = (analyzer(), Analyzer::new().rules);
+        let (all, defaults) = (analyzer(false), Analyzer::new().rules);
         check(
             all.iter().map(|rule| rule.name()).collect(),
             defaults.iter().map(|rule| rule.name()).collect(),

@@ -28,7 +28,7 @@ pub fn session_state(
         .with_config(config)
         .with_runtime_env(runtime)
         .with_execution_props(props)
-        .with_analyzer_rules(rules::analyzer())
+        .with_analyzer_rules(rules::analyzer(settings.strict))
         .with_optimizer_rules(rules::optimizer())
         .with_physical_optimizer_rules(rules::physical())
         .with_query_planner(Arc::new(write::Planner))

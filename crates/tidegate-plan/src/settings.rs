@@ -33,6 +33,9 @@ pub struct PlanSettings {
     pub information_schema: bool,
     /// Order joins by what is known of the tables; otherwise they stay in the order of the text.
     pub join_order: bool,
+    /// Give the same bits each time, where that can be had.
+    #[serde(default)]
+    pub strict: bool,
     /// How the stages of a query are run.
     #[serde(default)]
     pub execution: Execution,
@@ -107,6 +110,7 @@ impl PlanSettings {
             pushdown_filters: false,
             information_schema: true,
             join_order: true,
+            strict: false,
             execution: Execution::Auto,
             batching: Batching::EqualBytes,
             checkpoint: None,

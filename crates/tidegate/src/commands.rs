@@ -233,6 +233,11 @@ async fn explained(
     parsed: &Parsed,
     wanted: &sql::Explain,
 ) -> Result<Query> {
+    if wanted.durable && wanted.analyze {
+        let message = "EXPLAIN ANALYZE runs a query as it is, and not as a durable job";
+        return Err(Error::new(ErrorKind::Sql, "unsupported", message)
+            .with_hint("leave out ANALYZE, or DURABLE"));
+    }
     let format = match &wanted.format {
         Some(name) => name
             .parse::<ExplainFormat>()
@@ -261,11 +266,6 @@ async fn explained(
         && format == ExplainFormat::Text
     {
         text = format!("{text}\n{}", explain_choices(graph.choices(), checkpoint));
-    }
-    if wanted.durable && wanted.analyze {
-        let message = "EXPLAIN ANALYZE runs a query as it is, and not as a durable job";
-        return Err(Error::new(ErrorKind::Sql, "unsupported", message)
-            .with_hint("leave out ANALYZE, or DURABLE"));
     }
     if !wanted.analyze {
         return Ok(batch(session, information::lines("plan", text.lines())?));

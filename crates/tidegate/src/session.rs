@@ -4,7 +4,7 @@ mod builder;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use tidegate_catalog::{Catalog, Existing, Named, Place};
 use tidegate_checkpoint::temp::{Reservation, TempRoot};
 use tidegate_operators::rejects::{Limits, RejectLog};
 use tidegate_operators::source::ScanAccess;
+use tidegate_operators::split_mix::{STEP, mixed};
 use tidegate_plan::sql::{self, Parsed};
 use tidegate_plan::{Checkpoint, MapFunction, PlanSettings, Registry, session_state};
 use tidegate_runtime::{CpuPool, Damage, Fault, Gate, budget};
@@ -95,6 +96,8 @@ pub(crate) struct Inner {
     pub(crate) gate: Arc<Gate>,
     pub(crate) damage: Option<Damage>,
     seed: u64,
+    /// Statements that were planned: each draws random numbers of its own.
+    statements: AtomicU64,
     user: String,
 }
 
@@ -526,10 +529,15 @@ impl Session {
             },
             batch_rows: settings.batch_rows,
             time_zone: settings.time_zone.clone(),
-            seed: self.inner.seed,
+            seed: self.next_seed(),
             user: self.inner.user.clone(),
             sort_spill_reservation_bytes: self.sort_reserve(&settings, threads),
             join_order: settings.join_order == "auto",
+            strict: match settings.strict.as_str() {
+                "on" => true,
+                "off" => false,
+                _ => durable,
+            },
             execution: settings.execution,
             batching: settings.batching,
             checkpoint: durable.then_some(Checkpoint {
@@ -553,6 +561,11 @@ impl Session {
             rejects: Arc::clone(&self.inner.rejects.lock()),
             between_steps: self.inner.between_steps.clone(),
         })
+    }
+
+    fn next_seed(&self) -> u64 {
+        let number = self.inner.statements.fetch_add(1, Ordering::Relaxed);
+        mixed(self.inner.seed.wrapping_add(number.wrapping_mul(STEP)))
     }
 
     /// What each partition of a sort keeps back to merge what it spilled: not so much that little

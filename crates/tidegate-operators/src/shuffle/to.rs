@@ -143,6 +143,10 @@ impl To {
         if partitions(input) > 1 {
             equivalences.clear_per_partition_constants();
         }
+        if let To::Single { order: Some(order) } = self {
+            // What was constant in each partition is left out of the orderings above, and is constant no more.
+            equivalences.add_ordering(order.clone());
+        }
         equivalences
     }
 

@@ -1,7 +1,7 @@
 //! Makes a session: settings, sandbox, and what is handed in rather than read in place.
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use parking_lot::{Mutex, RwLock};
 use tidegate_catalog::{self as catalog, Access, Catalog, Place, Stores};
 use tidegate_checkpoint::temp::TempRoot;
+use tidegate_checkpoint::{RealVfs, Vfs};
 use tidegate_operators::parquet::FooterCache;
 use tidegate_operators::rejects::{Limits, RejectLog};
 use tidegate_operators::source::ScanAccess;
@@ -51,7 +52,7 @@ pub struct SessionBuilder {
     between_steps: Option<StepHook>,
     fault: Option<Fault>,
     damage: Option<Damage>,
-    seed: u64,
+    seed: Option<u64>,
     user: String,
     working_dir: Option<PathBuf>,
     home: Option<PathBuf>,
@@ -69,7 +70,7 @@ impl Default for SessionBuilder {
             between_steps: None,
             fault: None,
             damage: None,
-            seed: 0,
+            seed: None,
             user: std::env::var("USER").unwrap_or_else(|_| "tidegate".into()),
             working_dir: None,
             home: std::env::var_os("HOME").map(PathBuf::from),
@@ -140,8 +141,10 @@ impl SessionBuilder {
         }
     }
 
-    /// The source of every random number of a query.
+    /// The source of every random number: a session with the same seed that runs the same statements draws the same
+    /// ones. Without it each session draws others.
     pub fn seed(self, seed: u64) -> Self {
+        let seed = Some(seed);
         Self { seed, ..self }
     }
 
@@ -230,7 +233,8 @@ impl SessionBuilder {
                 fault: self.fault,
                 gate: Arc::new(gate),
                 damage: self.damage,
-                seed: self.seed,
+                seed: self.seed.unwrap_or_else(|| RealVfs.unique()),
+                statements: AtomicU64::new(0),
                 user: self.user,
             }),
         })
