@@ -153,7 +153,10 @@ pub(crate) async fn run(session: &Session, shell: &Shell, run: &Run, wanted: &Na
     }
     if job.resumed() {
         let said = match job.report() {
-            Ok(report) => goes_on(&report),
+            Ok(report) => {
+                suspects(shell, &report);
+                goes_on(&report)
+            }
             Err(error) => error.to_string(),
         };
         report::note(&shell.console, said);
@@ -180,6 +183,18 @@ pub(crate) async fn run(session: &Session, shell: &Shell, run: &Run, wanted: &Na
             report::error(&shell.console, &error, None);
             Exit::of_job(error.kind)
         }
+    }
+}
+
+/// Warns of tasks that more than one process did not survive.
+fn suspects(shell: &Shell, report: &JobReport) {
+    for suspect in &report.suspects {
+        let said = format!(
+            "task {} of stage {} of statement {} was running each of {} times that the process ended: if memory was short, \
+             lower `memory_limit`, or raise `partitions`",
+            suspect.task, suspect.stage, suspect.statement, suspect.ends
+        );
+        report::warning(&shell.console, &said);
     }
 }
 

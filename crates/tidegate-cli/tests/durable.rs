@@ -508,6 +508,8 @@ fn an_input_that_changes_between_two_statements_is_an_error() {
     let shell = halted();
     std::fs::remove_file(shell.path("raw/2.csv")).unwrap();
     is_refused(&shell, "raw/2.csv", "is gone since statement 3");
+    std::fs::create_dir(shell.path("raw/2.csv")).unwrap();
+    is_refused(&shell, "raw/2.csv", "is no file any more since statement 3");
     assert!(run_halting(&shell).stderr.contains("--restart"));
 }
 
@@ -571,4 +573,36 @@ fn a_durable_query_gives_its_rows_each_time() {
     let second = shell.run(&copy);
     assert_eq!((second.code, second.stdout.as_str()), (0, ""));
     assert!(second.stderr.contains("finished on"), "{}", second.stderr);
+}
+
+#[test]
+fn a_task_that_several_processes_did_not_survive_is_named() {
+    let shell = stand();
+    // Thousands of millions of pairs: it does not end while this test runs.
+    shell.write(
+        "job.sql",
+        "COPY (SELECT sum(a.n) AS s FROM 'raw/' a JOIN 'raw/' b ON a.n * 3 > b.n * 2 + a.n % 7) TO 'out.csv'",
+    );
+    let loud: Vec<&str> = CALL.iter().copied().filter(|word| *word != "-q").collect();
+    let run_and_kill = || {
+        let mut command = shell.command();
+        command.args(&loud).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        wait_for_seals(&shell, 1, Duration::from_secs(60));
+        std::thread::sleep(Duration::from_secs(2));
+        child.kill().unwrap();
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), None, "it was to be killed");
+        String::from_utf8(ended.stderr).unwrap()
+    };
+    let said = run_and_kill();
+    assert!(!said.contains("warning"), "{said}");
+    run_and_kill();
+    let said = run_and_kill();
+    assert!(
+        said.contains("of statement 1 was running each of 2 times"),
+        "{said}"
+    );
+    let told = report(&shell);
+    assert_eq!(told["suspects"][0]["ends"], 3, "{told}");
 }

@@ -8,7 +8,10 @@ mod shuffle;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource,
+};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
@@ -47,7 +50,7 @@ struct RecordScan {
     format: Format,
     chunk_bytes: u64,
     /// Tags and versions of the files, by location: parts of the pin.
-    pins: BTreeMap<String, (Option<String>, Option<String>)>,
+    pins: Pins,
     preserve_order: bool,
     /// DataFusion's message has 32 bits for it.
     limit: Option<u64>,
@@ -162,7 +165,48 @@ fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusion
     DataFusionError::External(Box::new(error))
 }
 
-fn pins(config: &FileScanConfig) -> BTreeMap<String, (Option<String>, Option<String>)> {
+/// The tag and the version of files, by their place: what tells a file from a changed one beside its size and time.
+pub type Pins = BTreeMap<String, (Option<String>, Option<String>)>;
+
+/// The pins of the Parquet scans of a plan: DataFusion, which writes them down, leaves these out.
+pub fn parquet_pins(plan: &Arc<dyn ExecutionPlan>) -> Result<Pins> {
+    let mut found = Pins::new();
+    plan.apply(|node| {
+        if let Some((config, _)) = parquet_scan(node) {
+            found.extend(pins(config));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
+}
+
+/// The plan with these pins in its Parquet scans.
+pub fn with_parquet_pins(
+    plan: Arc<dyn ExecutionPlan>,
+    pins: &Pins,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    if pins.is_empty() {
+        return Ok(plan);
+    }
+    plan.transform_up(|node| {
+        let Some((config, _)) = parquet_scan(&node) else {
+            return Ok(Transformed::no(node));
+        };
+        let groups = pinned(config.file_groups.clone(), pins);
+        let builder = FileScanConfigBuilder::from(config.clone()).with_file_groups(groups);
+        Ok(Transformed::yes(DataSourceExec::from_data_source(
+            builder.build(),
+        )))
+    })
+    .data()
+}
+
+fn parquet_scan(node: &Arc<dyn ExecutionPlan>) -> Option<(&FileScanConfig, &ParquetSource)> {
+    node.downcast_ref::<DataSourceExec>()?
+        .downcast_to_file_source::<ParquetSource>()
+}
+
+fn pins(config: &FileScanConfig) -> Pins {
     let files = config.file_groups.iter().flat_map(FileGroup::iter);
     files
         .map(|file| &file.object_meta)
@@ -176,10 +220,7 @@ fn pins(config: &FileScanConfig) -> BTreeMap<String, (Option<String>, Option<Str
         .collect()
 }
 
-fn pinned(
-    groups: Vec<FileGroup>,
-    pins: &BTreeMap<String, (Option<String>, Option<String>)>,
-) -> Vec<FileGroup> {
+fn pinned(groups: Vec<FileGroup>, pins: &Pins) -> Vec<FileGroup> {
     let pin = |group: FileGroup| {
         let mut files = group.into_inner();
         for file in &mut files {
@@ -200,7 +241,6 @@ mod tests {
     use crate::csv::Dialect;
     use arrow::datatypes::{DataType, Field, Schema};
     use datafusion::datasource::listing::PartitionedFile;
-    use datafusion::datasource::physical_plan::FileScanConfigBuilder;
     use datafusion::datasource::table_schema::TableSchema;
     use datafusion::execution::object_store::ObjectStoreUrl;
     use datafusion::prelude::SessionContext;

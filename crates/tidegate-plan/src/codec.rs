@@ -33,7 +33,7 @@ use crate::join_order::Noted;
 use crate::{Error, PlanSettings, Registry, Result, compile, session};
 
 /// The first bytes of an encoded stage; the last one is the version.
-const STAGE: &[u8; 8] = b"TIDESTG\x02";
+const STAGE: &[u8; 8] = b"TIDESTG\x03";
 /// The first bytes of an own operator inside a plan.
 const NODE: &[u8; 4] = b"TGN\x01";
 
@@ -44,23 +44,24 @@ struct Head {
     // Statistics of tables and earlier stages are not in the bytes, so what follows from them is kept.
     estimate: Estimate,
     repeats: Repeats,
+    /// What DataFusion leaves out of its Parquet scans.
+    pins: operators::Pins,
 }
 
 /// The bytes of a stage. Encode once and keep them: two encodings of one plan need not be equal.
 pub fn encode(stage: &Stage) -> Result<Bytes> {
+    let bare = detached(&stage.plan)?;
     let head = Head {
         settings: stage.settings.as_ref().clone(),
         inputs: stage.inputs.clone(),
         estimate: stage.estimate,
         repeats: stage.repeats,
+        pins: operators::parquet_pins(&bare)?,
     };
     let head = serde_json::to_vec(&head).map_err(|error| Error::Undecodable(error.to_string()))?;
     let codec = NodeCodec { registry: None };
-    let plan = physical_plan_to_bytes_with_proto_converter(
-        detached(&stage.plan)?,
-        &codec,
-        &DeduplicatingProtoConverter {},
-    )?;
+    let plan =
+        physical_plan_to_bytes_with_proto_converter(bare, &codec, &DeduplicatingProtoConverter {})?;
     let mut bytes = BytesMut::with_capacity(STAGE.len() + 4 + head.len() + plan.len());
     bytes.put_slice(STAGE);
     bytes.put_u32_le(
@@ -118,6 +119,7 @@ fn decode_with(
         &codec,
         &DeduplicatingProtoConverter {},
     )?;
+    let plan = operators::with_parquet_pins(plan, &head.pins)?;
     Ok((head, plan))
 }
 
@@ -334,8 +336,8 @@ mod tests {
             &b""[..],
             b"TIDE",
             b"TIDESTG\x01\0\0\0\0",
-            b"TIDESTG\x02\xff\xff\xff\xff{}",
-            b"TIDESTG\x02\x02\0\0\0{}x",
+            b"TIDESTG\x03\xff\xff\xff\xff{}",
+            b"TIDESTG\x03\x02\0\0\0{}x",
         ] {
             assert!(
                 matches!(decode(bytes, &registry), Err(Error::Undecodable(_))),

@@ -10,16 +10,14 @@
 
 mod page;
 
-use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
-use std::sync::Arc;
 
-use datafusion::physical_plan::metrics::{MetricValue, MetricsSet};
-use datafusion::physical_plan::{ExecutionPlan, displayable};
+use datafusion::physical_plan::displayable;
 use serde_json::{Value, json};
 
 use crate::graph::{Estimate, Repeats, Stage, StageGraph, Step, Word};
+use crate::measured::{self, Did, Measured};
 use crate::{Error, Result};
 
 /// How EXPLAIN is written.
@@ -54,33 +52,40 @@ impl FromStr for ExplainFormat {
 
 impl fmt::Display for StageGraph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&text(self, false, false))
+        f.write_str(&text(self, false, None))
     }
 }
 
 /// What a query will do. `verbose` adds what running it again gives, and the operators.
 pub fn explain(graph: &StageGraph, verbose: bool, format: ExplainFormat) -> String {
     match format {
-        ExplainFormat::Text => text(graph, verbose, false),
-        ExplainFormat::Json => to_json(graph, false),
-        ExplainFormat::Graphviz => page::graphviz(graph, false),
-        ExplainFormat::Html => page::html(graph, false),
+        ExplainFormat::Text => text(graph, verbose, None),
+        ExplainFormat::Json => to_json(graph, None),
+        ExplainFormat::Graphviz => page::graphviz(graph, None),
+        ExplainFormat::Html => page::html(graph, None),
     }
 }
 
-/// What a query did. The graph must be the very one that ran, to its end: the figures are its operators'.
-pub fn explain_analyze(graph: &StageGraph, verbose: bool, format: ExplainFormat) -> String {
+/// What a query did. The graph must be the very one that ran, to its end: the figures are its operators', unless its
+/// stages ran in tasks of their own plans, which were `measured`.
+pub fn explain_analyze(
+    graph: &StageGraph,
+    measured: Option<&Measured>,
+    verbose: bool,
+    format: ExplainFormat,
+) -> String {
+    let ran = Ran::of(graph, measured);
+    let ran = Some(&ran);
     match format {
-        ExplainFormat::Text => text(graph, verbose, true),
-        ExplainFormat::Json => to_json(graph, true),
-        ExplainFormat::Graphviz => page::graphviz(graph, true),
-        ExplainFormat::Html => page::html(graph, true),
+        ExplainFormat::Text => text(graph, verbose, ran),
+        ExplainFormat::Json => to_json(graph, ran),
+        ExplainFormat::Graphviz => page::graphviz(graph, ran),
+        ExplainFormat::Html => page::html(graph, ran),
     }
 }
 
-fn text(graph: &StageGraph, verbose: bool, analyze: bool) -> String {
+fn text(graph: &StageGraph, verbose: bool, ran: Option<&Ran>) -> String {
     let mut out = String::new();
-    let ran = analyze.then(|| Ran::of(graph));
     // The answer first, as in a tree.
     for (number, stage) in graph.stages().iter().enumerate().rev() {
         if !out.is_empty() {
@@ -89,7 +94,7 @@ fn text(graph: &StageGraph, verbose: bool, analyze: bool) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(out, "{}", head(number, stage, verbose));
         let mut lines = vec![];
-        lay_out(&stage.steps.root, "", "", verbose, ran.as_ref(), &mut lines);
+        lay_out(&stage.steps.root, "", "", verbose, ran, &mut lines);
         let width = lines
             .iter()
             .map(|(tree, _)| tree.chars().count())
@@ -240,17 +245,6 @@ fn time_text(nanoseconds: u64) -> String {
 /// A partition with so many times its share of the rows is worth a word.
 const SKEWED: f64 = 1.5;
 
-/// What one step did.
-#[derive(Debug, Clone, Copy, Default)]
-struct Did {
-    rows: Option<u64>,
-    nanoseconds: u64,
-    bytes: u64,
-    spilled: u64,
-    /// The rows of the largest partition, of a shuffle to several.
-    largest: Option<u64>,
-}
-
 /// What the operators of a query did, walked parents first.
 struct Ran {
     operators: Vec<Did>,
@@ -258,9 +252,11 @@ struct Ran {
 }
 
 impl Ran {
-    fn of(graph: &StageGraph) -> Self {
-        let mut operators = vec![];
-        collect(&graph.result().plan, &mut operators);
+    fn of(graph: &StageGraph, measured: Option<&Measured>) -> Self {
+        let operators = match measured {
+            Some(measured) => measured.operators(graph),
+            None => measured::of_plan(&graph.result().plan),
+        };
         let nanoseconds = operators.iter().map(|did| did.nanoseconds).sum();
         Self {
             operators,
@@ -317,53 +313,7 @@ impl Ran {
     }
 }
 
-fn collect(plan: &Arc<dyn ExecutionPlan>, operators: &mut Vec<Did>) {
-    let did = plan
-        .metrics()
-        .map_or_else(Did::default, |metrics| did(&metrics));
-    operators.push(did);
-    for child in plan.children() {
-        collect(child, operators);
-    }
-}
-
-fn did(metrics: &MetricsSet) -> Did {
-    let sum = |name: &str| {
-        metrics
-            .sum_by_name(name)
-            .map_or(0, |value| value.as_usize() as u64)
-    };
-    let computed = metrics.elapsed_compute().unwrap_or(0) as u64;
-    let bytes = match sum("bytes_scanned") {
-        0 => sum("output_bytes"),
-        scanned => scanned,
-    };
-    Did {
-        rows: metrics.output_rows().map(|rows| rows as u64),
-        nanoseconds: computed
-            .max(sum("time_elapsed_processing"))
-            .max(sum("join_time") + sum("build_time")),
-        bytes,
-        spilled: metrics.spilled_bytes().unwrap_or(0) as u64,
-        largest: largest(metrics),
-    }
-}
-
-/// The rows of the partition that gave most.
-fn largest(metrics: &MetricsSet) -> Option<u64> {
-    let mut rows = BTreeMap::new();
-    for metric in metrics.iter() {
-        if let (Some(partition), MetricValue::OutputRows(count)) =
-            (metric.partition(), metric.value())
-        {
-            *rows.entry(partition).or_insert(0) += count.value() as u64;
-        }
-    }
-    rows.into_values().max()
-}
-
-fn to_json(graph: &StageGraph, analyze: bool) -> String {
-    let ran = analyze.then(|| Ran::of(graph));
+fn to_json(graph: &StageGraph, ran: Option<&Ran>) -> String {
     let stages: Vec<_> = graph
         .stages()
         .iter()
@@ -374,7 +324,7 @@ fn to_json(graph: &StageGraph, analyze: bool) -> String {
                 "inputs": stage.inputs.iter().map(|edge| edge.from.0).collect::<Vec<_>>(),
                 "output": stage.output.to_string(),
                 "run_again": stage.repeats.to_string(),
-                "steps": step_json(&stage.steps.root, ran.as_ref()),
+                "steps": step_json(&stage.steps.root, ran),
             })
         })
         .collect();

@@ -15,6 +15,7 @@ mod given;
 mod graph;
 mod join_order;
 mod map;
+mod measured;
 mod registry;
 mod repeats;
 pub mod rules;
@@ -37,6 +38,7 @@ pub use graph::{
     Word,
 };
 pub use map::map_batches;
+pub use measured::{Measured, TaskRan};
 pub use registry::{Registry, is_internal};
 pub use session::session_state;
 pub use settings::{Execution, PlanSettings};

@@ -201,7 +201,7 @@ async fn analyze_counts_rows_and_verbose_says_more() {
     .await;
     let plan = Arc::clone(&graph.result().plan);
     collect(plan, inputs.state.task_ctx()).await.unwrap();
-    let text = explain_analyze(&graph, false, ExplainFormat::Text);
+    let text = explain_analyze(&graph, None, false, ExplainFormat::Text);
     assert!(
         text.lines()
             .any(|line| line.contains("where fare < 5") && line.contains("5 rows")),
@@ -218,7 +218,7 @@ async fn analyze_counts_rows_and_verbose_says_more() {
         "{verbose}"
     );
     let json: serde_json::Value =
-        serde_json::from_str(&explain_analyze(&graph, false, ExplainFormat::Json)).unwrap();
+        serde_json::from_str(&explain_analyze(&graph, None, false, ExplainFormat::Json)).unwrap();
     assert_eq!(json["stages"][1]["steps"]["measured"]["rows"], 2);
     assert!(
         "xml"
@@ -258,13 +258,13 @@ async fn a_heavy_key_is_shown() {
     collect(Arc::clone(&even.result().plan), inputs.state.task_ctx())
         .await
         .unwrap();
-    let text = explain_analyze(&even, false, ExplainFormat::Text);
+    let text = explain_analyze(&even, None, false, ExplainFormat::Text);
     assert!(!text.contains("% in one partition"), "{text}");
     let sql = "select row_number() over (partition by case when fare < 18 then 0 else fare end) from trips";
     let skewed = graph(&inputs, sql).await;
     collect(Arc::clone(&skewed.result().plan), inputs.state.task_ctx())
         .await
         .unwrap();
-    let text = explain_analyze(&skewed, false, ExplainFormat::Text);
+    let text = explain_analyze(&skewed, None, false, ExplainFormat::Text);
     assert!(text.contains("% in one partition"), "{text}");
 }

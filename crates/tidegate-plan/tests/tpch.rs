@@ -7,6 +7,8 @@ mod data;
 use std::path::Path;
 use std::sync::Arc;
 
+use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::{ParquetReadOptions, SessionContext};
@@ -55,6 +57,18 @@ async fn rows(inputs: &PlanInputs, plan: &Arc<dyn ExecutionPlan>) -> Vec<String>
     rows
 }
 
+/// What the scans of a plan know of their files: where, how large, and what tells a changed one.
+fn files(plan: &Arc<dyn ExecutionPlan>) -> Vec<(String, u64, Option<String>)> {
+    let scan = plan.downcast_ref::<DataSourceExec>();
+    let config = scan.and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>());
+    let groups = config.into_iter().flat_map(|config| &config.file_groups);
+    let metas = groups.flat_map(|group| group.iter().map(|file| &file.object_meta));
+    let known = metas.map(|meta| (meta.location.to_string(), meta.size, meta.e_tag.clone()));
+    let mut found: Vec<_> = known.collect();
+    found.extend(plan.children().into_iter().flat_map(files));
+    found
+}
+
 #[tokio::test]
 async fn the_22_queries_survive_encoding() {
     let dir = tempfile::tempdir().unwrap();
@@ -75,6 +89,9 @@ async fn the_22_queries_survive_encoding() {
         assert_eq!(direct, alone, "q{number:02} in one partition");
         with_rows += usize::from(direct.len() > 1);
 
+        let files = files(&graph.result().plan);
+        assert!(files.iter().all(|file| file.2.is_some()), "{files:?}");
+        assert_eq!(self::files(&decoded.plan), files, "q{number:02}");
         assert_eq!(decoded.repeats, graph.result().repeats, "q{number:02}");
         assert_eq!(decoded.estimate, graph.result().estimate);
         assert_eq!(decoded.settings, graph.result().settings);

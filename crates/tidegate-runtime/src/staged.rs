@@ -147,6 +147,7 @@ impl StagedQuery {
             partition: 0,
         };
         let plan = self.plan_of(&self.encoded[last], task)?;
+        self.progress.measured.watch(last, &plan);
         plan.execute(0, self.context_of(outputs, last))
     }
 
@@ -300,6 +301,9 @@ impl Job<'_> {
         let is_again = self.sealed.contains(&task);
         if is_again && !self.query.graph.stages()[task.stage].divides_alike() {
             return Err(external(Failed::Divides(task)));
+        }
+        if let Some(durable) = &self.query.durable {
+            durable.started(task, attempt)?;
         }
         let (query, outputs) = (Arc::clone(self.query), Arc::clone(self.outputs));
         let work = task::attempt(query, task, attempt, outputs);

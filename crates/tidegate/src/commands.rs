@@ -282,7 +282,9 @@ async fn explained(
                     convert::blamed(error, &inner, views)
                 })?;
             }
-            let text = explain_analyze(&graph.graph, verbose, format);
+            let tasks = query.tasks();
+            let measured = tasks.as_ref().map(|tasks| &tasks.measured);
+            let text = explain_analyze(&graph.graph, measured, verbose, format);
             let batch = information::lines("plan", text.lines())?;
             Ok(Box::pin(futures::stream::iter([Ok(batch)])) as BatchStream)
         })

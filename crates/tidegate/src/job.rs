@@ -32,7 +32,7 @@ use crate::session::Session;
 
 use inputs::KnownFiles;
 pub(crate) use inputs::{ANEW, Inputs};
-pub use report::{JobReport, JobStatus, StageReport, StatementReport};
+pub use report::{JobReport, JobStatus, StageReport, StatementReport, Suspect};
 use request::Request;
 pub(crate) use step::Step;
 

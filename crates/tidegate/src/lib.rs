@@ -47,6 +47,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use inspect::Report;
 pub use job::{
     Job, JobBuilder, JobReport, JobRequest, JobStatus, RunningJob, StageReport, StatementReport,
+    Suspect,
 };
 pub use notice::{Notice, NoticeKind};
 pub use progress::Progress;

@@ -101,6 +101,11 @@ impl QueryState {
         self.tasks.get_or_init(|| tasks);
     }
 
+    /// What tells how far it is, where it runs in tasks.
+    pub(crate) fn tasks(&self) -> Option<Arc<TaskProgress>> {
+        self.tasks.get().cloned()
+    }
+
     /// Says how long planning took, once.
     pub(crate) fn planned_in(&self, took: Duration) {
         self.planned_in.get_or_init(|| took);

@@ -316,3 +316,71 @@ async fn a_division_by_chance_is_made_again_only_if_it_is_the_same() {
         assert_eq!(refused > 0, is_refused, "{sql}: {mended} mended");
     }
 }
+
+/// The figures of a step and of all below it: its word and its rows.
+fn measured(step: &serde_json::Value, found: &mut Vec<(String, Option<u64>)>) {
+    let word = step["word"].as_str().unwrap();
+    found.push((word.into(), step["measured"]["rows"].as_u64()));
+    for input in step["inputs"].as_array().unwrap() {
+        measured(input, found);
+    }
+}
+
+#[tokio::test]
+async fn explain_analyze_tells_what_the_tasks_of_each_stage_did() {
+    let dir = tempfile::tempdir().unwrap();
+    write_tables(dir.path());
+    let statements = [
+        "SELECT o_orderpriority, count(*) FROM orders JOIN lineitem ON o_orderkey = l_orderkey WHERE l_quantity > 20
+         GROUP BY 1 ORDER BY 1",
+        "SELECT k, count(*) FROM (SELECT l_suppkey AS k FROM lineitem UNION ALL SELECT ps_suppkey FROM partsupp WHERE ps_availqty > 5)
+         GROUP BY k",
+    ];
+    for sql in statements {
+        let mut told = Vec::new();
+        for execution in ["pipelined", "staged"] {
+            let session = session(
+                dir.path(),
+                &[("execution", execution), ("partitions", "3")],
+                None,
+            )
+            .await;
+            let explain = format!("EXPLAIN (ANALYZE, FORMAT json) {sql}");
+            let batches = session
+                .sql(&explain)
+                .await
+                .unwrap()
+                .collect()
+                .await
+                .unwrap();
+            let lines = batches.iter().flat_map(|batch| {
+                let lines = arrow::array::AsArray::as_string::<i32>(batch.column(0));
+                lines.iter().flatten().map(String::from).collect::<Vec<_>>()
+            });
+            let json: serde_json::Value = serde_json::from_str(&lines.collect::<String>()).unwrap();
+            let mut found = Vec::new();
+            for stage in json["stages"].as_array().unwrap() {
+                measured(&stage["steps"], &mut found);
+            }
+            told.push(found);
+        }
+        let (pipelined, staged) = (&told[0], &told[1]);
+        assert_eq!(pipelined.len(), staged.len(), "{sql}");
+        let mut scans = 0;
+        for (one, two) in pipelined.iter().zip(staged) {
+            assert_eq!(one.0, two.0, "{sql}");
+            // Partial aggregates give as many rows as there are partitions that saw the key, in both.
+            if ["scan", "join", "aggregate", "union"]
+                .iter()
+                .any(|word| one.0.starts_with(word))
+            {
+                assert!(two.1.is_some(), "{two:?} {sql}");
+                scans += usize::from(one.0 == "scan");
+            }
+            if one.0 == "scan" {
+                assert_eq!(one.1, two.1, "{sql}");
+            }
+        }
+        assert_eq!(scans, 2, "{sql}: {pipelined:?}");
+    }
+}

@@ -64,7 +64,7 @@ pub enum Record {
         /// Its error.
         why: String,
     },
-    /// A task is tried again after the process ended: one that ends it each time is told by this.
+    /// An attempt begins: one that ends the process each time is told by this.
     Started {
         /// The task.
         key: TaskKey,

@@ -13,18 +13,17 @@ body>ul,section>ul{border:0;padding:0}li{margin:.3em 0}summary{cursor:pointer}\
 b{color:#06607a}small{color:#666}pre{background:#f4f4f4;padding:1em;overflow:auto}";
 
 /// A graph in the language of Graphviz: data flows along its arrows.
-pub(super) fn graphviz(graph: &StageGraph, analyze: bool) -> String {
+pub(super) fn graphviz(graph: &StageGraph, ran: Option<&Ran>) -> String {
     let mut out = String::from(
         "digraph plan {\n  rankdir=BT;\n  node [shape=box, fontname=\"sans-serif\"];\n",
     );
-    let ran = analyze.then(|| Ran::of(graph));
     for (number, stage) in graph.stages().iter().enumerate() {
         // Writing to a string cannot fail.
         let _ = writeln!(out, "  subgraph cluster_{number} {{");
         let label = quoted(&[&head(number, stage, false)]);
         let _ = writeln!(out, "    label={label};");
         let mut next = 0;
-        node(&stage.steps.root, number, &mut next, ran.as_ref(), &mut out);
+        node(&stage.steps.root, number, &mut next, ran, &mut out);
         out.push_str("  }\n");
         for edge in &stage.inputs {
             let from = edge.from.0;
@@ -57,8 +56,8 @@ fn quoted(lines: &[&str]) -> String {
 }
 
 /// A graph as a page.
-pub(super) fn html(graph: &StageGraph, analyze: bool) -> String {
-    let title = if analyze {
+pub(super) fn html(graph: &StageGraph, ran: Option<&Ran>) -> String {
+    let title = if ran.is_some() {
         "What the query did"
     } else {
         "What the query will do"
@@ -67,11 +66,10 @@ pub(super) fn html(graph: &StageGraph, analyze: bool) -> String {
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n\
          <style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
     );
-    let ran = analyze.then(|| Ran::of(graph));
     for (number, stage) in graph.stages().iter().enumerate() {
         let head = escaped(&head(number, stage, false));
         let _ = write!(out, "<section>\n<h2>{head}</h2>\n<ul>\n");
-        item(&stage.steps.root, ran.as_ref(), &mut out);
+        item(&stage.steps.root, ran, &mut out);
         out.push_str("</ul>\n</section>\n");
     }
     out.push_str("</body>\n</html>\n");

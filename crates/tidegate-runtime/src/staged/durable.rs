@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use datafusion::error::{DataFusionError, Result};
 use tidegate_checkpoint::frames::{FrameFile, Origin};
-use tidegate_checkpoint::job::{Job, TaskKey};
+use tidegate_checkpoint::job::{Job, Record, TaskKey};
 use tidegate_checkpoint::temp::TempRoot;
 use tidegate_operators::shuffle::Sealed;
 use tidegate_plan::{Repeats, Stage};
@@ -61,9 +61,18 @@ impl Durable {
         self.job.lose(self.key(task), why).map_err(external)
     }
 
+    /// Tells the job's report of an attempt that begins: should it end the process, that is seen.
+    pub(super) fn started(&self, task: TaskId, attempt: AttemptId) -> Result<()> {
+        let record = Record::Started {
+            key: self.key(task),
+            attempt: attempt.0,
+        };
+        self.job.append(record).map_err(external)
+    }
+
     /// Tells the job's report of an attempt that failed.
     pub(super) fn failed(&self, task: TaskId, attempt: AttemptId, why: &str) -> Result<()> {
-        let record = tidegate_checkpoint::job::Record::Failed {
+        let record = Record::Failed {
             key: self.key(task),
             attempt: attempt.0,
             why: why.into(),

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use datafusion::physical_plan::ExecutionPlan;
 use parking_lot::Mutex;
-use tidegate_plan::Stage;
+use tidegate_plan::{Measured, Stage};
 
 use crate::progress::{counters, totals};
 use crate::scheduler::{AttemptId, TaskId};
@@ -17,6 +17,8 @@ const ROW_BYTES: u64 = 64;
 /// Counts that only grow, for whoever watches.
 #[derive(Debug, Default)]
 pub struct TaskProgress {
+    /// What the operators of its tasks did.
+    pub measured: Measured,
     /// The work of one task of each stage, once it is known.
     shares: OnceLock<Vec<u64>>,
     work: AtomicU64,

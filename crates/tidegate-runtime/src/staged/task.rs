@@ -14,7 +14,7 @@ use tidegate_checkpoint as checkpoint;
 use tidegate_checkpoint::frames::Origin;
 use tidegate_operators::shuffle::{EdgesOfTask, Sealed, SealedWriter, ShuffleExec, Unreadable};
 use tidegate_operators::source;
-use tidegate_plan::{StageId, decode_task, restricted};
+use tidegate_plan::{StageId, TaskRan, decode_task, restricted};
 
 use super::outputs::{EdgesOfStage, Outputs};
 use super::{StagedQuery, external};
@@ -75,6 +75,16 @@ async fn run(
     if let Some(durable) = &query.durable {
         sealed = durable.seal(task, attempt, sealed, began.elapsed()).await?;
     }
+    let is_whole = query.graph.stages()[task.stage].is_region();
+    query.progress.measured.add(
+        &query.graph,
+        &TaskRan {
+            stage: task.stage,
+            partition: (!is_whole).then_some(task.partition),
+            plan: &plan,
+            sealed: (sealed.file().rows(), sealed.file().bytes()),
+        },
+    );
     if let Some(damage) = &query.damage {
         damage(task, sealed.file().path());
     }

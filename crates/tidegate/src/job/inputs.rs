@@ -175,6 +175,7 @@ impl Known {
         let was_empty = self.written.as_ref().is_some_and(|file| file.bytes == 0);
         match std::fs::metadata(path) {
             Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Some("is gone"),
+            Ok(found) if !found.is_file() => Some("is no file any more"),
             Ok(found) if found.len() == 0 && !was_empty => Some("has been emptied"),
             _ => None,
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use tidegate_checkpoint::job::{Record, Seen, TaskKey};
+use tidegate_checkpoint::job::{Record, Seen, TaskKey, derive};
 
 /// One job in a list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -38,8 +38,23 @@ pub struct JobReport {
     pub starts: usize,
     /// Seconds between the last sign of progress and the death of each process that was killed.
     pub seconds_lost: Vec<f64>,
+    /// Tasks that were running more than once when a process ended: one of them may be why.
+    pub suspects: Vec<Suspect>,
     /// What each statement has done.
     pub statements: Vec<StatementReport>,
+}
+
+/// A task that was running when processes ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Suspect {
+    /// Its statement, from 1.
+    pub statement: u32,
+    /// Its stage.
+    pub stage: u32,
+    /// Its number in the stage.
+    pub task: u32,
+    /// How many processes ended while it ran.
+    pub ends: usize,
 }
 
 /// What a statement of a job has done.
@@ -168,6 +183,7 @@ impl JobReport {
             state: state(seen),
             starts,
             seconds_lost: lost,
+            suspects: suspects(seen),
             statements: statements(rows, stages),
         }
     }
@@ -188,6 +204,25 @@ impl JobReport {
         let statements = self.statements.iter();
         statements.flat_map(|statement| &statement.stages)
     }
+}
+
+/// Tasks that more than one process did not survive.
+fn suspects(seen: &Seen) -> Vec<Suspect> {
+    let Ok(state) = derive(&seen.records) else {
+        return Vec::new();
+    };
+    let runs = seen.owner.is_some();
+    let ended = |epochs: &BTreeSet<u64>| {
+        let ended = epochs.iter().filter(|epoch| !runs || **epoch < state.epoch);
+        ended.count()
+    };
+    let counted = state.started.iter().map(|(key, epochs)| Suspect {
+        statement: key.statement + 1,
+        stage: key.stage,
+        task: key.task,
+        ends: ended(epochs),
+    });
+    counted.filter(|suspect| suspect.ends > 1).collect()
 }
 
 fn statements(
