@@ -21,6 +21,7 @@ use std::time::Duration;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result;
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::{
     ExecutionPlan, ExecutionPlanProperties, replace_children_if_necessary,
 };
@@ -36,6 +37,11 @@ type Plan = Arc<dyn ExecutionPlan>;
 const SCAN_BYTES_PER_SECOND: f64 = 250e6;
 /// Bytes of rows that a thread writes, and reads again, in a second.
 const SEAL_BYTES_PER_SECOND: f64 = 500e6;
+/// What a thread needs to put a row into the table of a join. A sealed broadcast is put into one in each task that reads it,
+/// and a streamed one once for all.
+const BUILD_SECONDS_PER_ROW: f64 = 80e-9;
+/// What a thread needs for a key of a row that it groups.
+const KEY_SECONDS_PER_ROW: f64 = 30e-9;
 /// What a sealed file costs beside its bytes.
 const SEAL_SECONDS_PER_TASK: f64 = 0.002;
 /// The part of the work that sealing may cost.
@@ -139,12 +145,14 @@ pub(crate) fn choose(plan: &Plan, root: &Step, checkpoint: &Checkpoint) -> Seals
         before: 0.0,
         seals: Seals::default(),
         longest: 0.0,
+        builds: 0.0,
     };
     choose.visit(root, 0.0);
     let longest = choose.longest / checkpoint.max_loss.as_secs_f64().max(0.001);
+    let affordable = choose.tasks_per_thread_max();
     let mut seals = choose.seals;
     seals.tasks_per_thread = match checkpoint.mode {
-        CheckpointMode::Auto => (longest.ceil() as usize).clamp(1, TASKS_PER_THREAD_MAX),
+        CheckpointMode::Auto => (longest.ceil() as usize).clamp(1, affordable),
         CheckpointMode::All | CheckpointMode::None => 1,
     };
     seals
@@ -172,6 +180,8 @@ struct Choose<'a> {
     seals: Seals,
     /// Seconds of the longest stretch between two seals that can run in tasks.
     longest: f64,
+    /// Seconds that each task which reads sealed broadcasts needs to build tables of them, in total.
+    builds: f64,
 }
 
 /// Work that nothing has sealed yet.
@@ -183,9 +193,29 @@ struct Unsealed {
 }
 
 impl Choose<'_> {
+    fn threads(&self) -> f64 {
+        self.checkpoint.threads.max(1) as f64
+    }
+
+    /// Tasks of a stage, at most.
+    fn tasks(&self) -> usize {
+        let partitions = self
+            .nodes
+            .iter()
+            .map(|plan| plan.output_partitioning().partition_count());
+        partitions.max().unwrap_or(1)
+    }
+
+    /// So many tasks may one thread run of a stage that building tables again keeps within the budget.
+    fn tasks_per_thread_max(&self) -> usize {
+        let budget = BUDGET * self.total * self.threads();
+        let tasks = 1.0 + budget / self.builds.max(f64::MIN_POSITIVE);
+        ((tasks / self.threads()) as usize).clamp(1, TASKS_PER_THREAD_MAX)
+    }
+
     /// Visits a step whose consumer, up to the next shuffle, takes so long.
     fn visit(&mut self, step: &Step, consumer: f64) -> Unsealed {
-        let own = seconds(step, &self.nodes) / self.checkpoint.threads.max(1) as f64;
+        let own = seconds(step, &self.nodes) / self.threads();
         let above = match step.word {
             Word::Shuffle => 0.0,
             _ => consumer + own,
@@ -217,6 +247,9 @@ impl Choose<'_> {
         };
         let choice = self.choice(step, position, &to, unsealed, consumer);
         let sealed = choice.sealed;
+        if sealed && matches!(to, To::Broadcast) {
+            self.builds += rows(step) * BUILD_SECONDS_PER_ROW;
+        }
         self.seals.at.insert(position, sealed);
         self.seals.choices.push(choice);
         match sealed {
@@ -241,8 +274,12 @@ impl Choose<'_> {
     ) -> Choice {
         let work = unsealed.seconds;
         let bytes = bytes(step);
-        let threads = self.checkpoint.threads.max(1) as f64;
-        let cost = 2.0 * bytes / SEAL_BYTES_PER_SECOND / threads + SEAL_SECONDS_PER_TASK;
+        let again = match to {
+            To::Broadcast => (self.tasks() - 1) as f64 * rows(step) * BUILD_SECONDS_PER_ROW,
+            _ => 0.0,
+        };
+        let spent = 2.0 * bytes / SEAL_BYTES_PER_SECOND + again;
+        let cost = spent / self.threads() + SEAL_SECONDS_PER_TASK;
         let max_loss = self.checkpoint.max_loss.as_secs_f64();
         let rest = (self.total - self.before).max(0.0);
         let expected = work * rest / self.checkpoint.mtbf.as_secs_f64().max(0.001);
@@ -377,11 +414,25 @@ fn seconds(step: &Step, nodes: &[&Plan]) -> f64 {
         }
         Word::Map | Word::Limit | Word::Union | Word::Read | Word::Other => 5e-9,
         Word::Shuffle => 20e-9,
-        Word::Aggregate | Word::Join => 60e-9,
+        Word::Join => 60e-9,
+        Word::Aggregate => {
+            let grouped = step.operators.iter().map(|at| grouping(nodes.get(*at)));
+            return given * grouped.fold(KEY_SECONDS_PER_ROW, f64::max) + rows(step) * 60e-9;
+        }
         Word::Sort | Word::Window => 200e-9,
         Word::Write => 300e-9,
     };
     (given + rows(step)) * per_row
+}
+
+/// Seconds that an aggregate needs for a row: for each set of its keys, by their number.
+fn grouping(plan: Option<&&Plan>) -> f64 {
+    let aggregate = plan.and_then(|plan| plan.downcast_ref::<AggregateExec>());
+    let Some(keys) = aggregate.map(AggregateExec::group_expr) else {
+        return 0.0;
+    };
+    let (sets, keys) = (keys.groups().len().max(1), keys.expr().len());
+    sets as f64 * (1 + keys) as f64 * KEY_SECONDS_PER_ROW
 }
 
 /// Bytes that a scan reads: of its files the share of the columns that are asked for.

@@ -16,4 +16,4 @@ pub use gate::{Gate, Place, Refused};
 pub use pool::CpuPool;
 pub use progress::{Counters, ScanTotals};
 pub use run::{Running, run};
-pub use staged::{Damage, Durable, Fault, StagedQuery, TaskProgress, run_staged};
+pub use staged::{Damage, Durable, Fault, StagedQuery, TaskProgress, Worker, run_staged};

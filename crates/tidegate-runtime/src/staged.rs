@@ -10,10 +10,12 @@ mod durable;
 mod outputs;
 mod progress;
 mod task;
+mod worker;
 
 pub use durable::Durable;
 pub use progress::TaskProgress;
 pub use task::{Damage, Fault};
+pub use worker::{Call, Here, Ran, Worker};
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -44,9 +46,6 @@ use outputs::Outputs;
 /// How often a job says that it lives.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// The one worker: this process.
-const HERE: WorkerId = WorkerId(0);
-
 /// What tasks run with.
 pub struct StagedQuery {
     /// What is run. Nothing is attached to its scans.
@@ -71,6 +70,8 @@ pub struct StagedQuery {
     pub limits: Limits,
     /// Which task comes first.
     pub policy: Policy,
+    /// Who runs them; without anybody the threads of this process do.
+    pub workers: Vec<Arc<dyn Worker>>,
     /// Makes tasks fail.
     pub fault: Option<Fault>,
     /// Damages what they have sealed.
@@ -100,19 +101,17 @@ pub enum Failed {
 
 /// Starts a graph on the pool.
 pub fn run_staged(pool: &CpuPool, query: StagedQuery) -> Running {
-    let (handle, slots) = (pool.handle(), pool.threads());
-    run_stream(
-        pool,
-        async move { Arc::new(query).answer(handle, slots).await },
-    )
+    let handle = pool.handle();
+    let mut query = query;
+    if query.workers.is_empty() {
+        let slots = pool.threads();
+        query.workers.push(Arc::new(Here { slots }));
+    }
+    run_stream(pool, async move { Arc::new(query).answer(handle).await })
 }
 
 impl StagedQuery {
-    async fn answer(
-        self: Arc<Self>,
-        handle: Handle,
-        slots: usize,
-    ) -> Result<SendableRecordBatchStream> {
+    async fn answer(self: Arc<Self>, handle: Handle) -> Result<SendableRecordBatchStream> {
         let stages = self.graph.stages();
         let last = stages.len() - 1;
         let ends_with_shuffle = self.graph.result().plan.is::<ShuffleExec>();
@@ -124,7 +123,7 @@ impl StagedQuery {
         let outputs = Arc::new(Outputs::new(tasks, Arc::clone(&self.vfs)));
         self.progress.begin(&stages[..sealed]);
         self.recover(&outputs, sealed)?;
-        self.seal(sealed, &outputs, &handle, slots).await?;
+        self.seal(sealed, &outputs, &handle).await?;
         let result = self.graph.result();
         if let Some(shuffle) = result.plan.downcast_ref::<ShuffleExec>() {
             let statistics = StatisticsContext::new();
@@ -136,7 +135,7 @@ impl StagedQuery {
         if !result.plan.is::<WriteExec>() {
             return self.last(&outputs);
         }
-        self.written(sealed, &outputs, &handle, slots).await
+        self.written(sealed, &outputs, &handle).await
     }
 
     /// Starts the stage whose output is the answer.
@@ -158,7 +157,6 @@ impl StagedQuery {
         sealed: usize,
         outputs: &Arc<Outputs>,
         handle: &Handle,
-        slots: usize,
     ) -> Result<SendableRecordBatchStream> {
         let schema = self.graph.schema();
         for _ in 0..self.limits.losses_max {
@@ -176,7 +174,7 @@ impl StagedQuery {
                 return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)));
             };
             self.lose(outputs, input, &why)?;
-            self.seal(sealed, outputs, handle, slots).await?;
+            self.seal(sealed, outputs, handle).await?;
         }
         self.last(outputs)
     }
@@ -210,7 +208,6 @@ impl StagedQuery {
         sealed: usize,
         outputs: &Arc<Outputs>,
         handle: &Handle,
-        slots: usize,
     ) -> Result<()> {
         if sealed == 0 {
             return Ok(());
@@ -244,7 +241,7 @@ impl StagedQuery {
             wake: None,
             beat: Instant::now(),
         };
-        job.run(slots).await
+        job.run().await
     }
 }
 
@@ -256,8 +253,8 @@ struct Job<'a> {
     scheduler: Scheduler,
     start: Instant,
     // Dropped with the job, which stops them.
-    running: JoinSet<(TaskId, AttemptId, Result<Sealed>)>,
-    aborts: HashMap<(TaskId, AttemptId), AbortHandle>,
+    running: JoinSet<(TaskId, AttemptId, WorkerId, Ran)>,
+    aborts: HashMap<(TaskId, AttemptId), (WorkerId, AbortHandle)>,
     /// The last error of each task.
     errors: HashMap<TaskId, DataFusionError>,
     /// Tasks whose output others may have read.
@@ -268,19 +265,23 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    async fn run(&mut self, slots: usize) -> Result<()> {
-        let joined = Event::WorkerJoined {
-            worker: HERE,
-            slots,
-        };
-        let mut actions = self.step(joined);
+    async fn run(&mut self) -> Result<()> {
+        let mut actions = Vec::new();
+        for (number, worker) in self.query.workers.iter().enumerate() {
+            let (worker, slots) = (WorkerId(number as u32), worker.slots());
+            actions.extend(self.step(Event::WorkerJoined { worker, slots }));
+        }
         actions.extend(self.step(Event::Begin));
         loop {
             for action in actions {
                 match action {
-                    Action::Run { task, attempt, .. } => self.start(task, attempt)?,
+                    Action::Run {
+                        task,
+                        attempt,
+                        worker,
+                    } => self.start(task, attempt, worker)?,
                     Action::Cancel { task, attempt, .. } => {
-                        if let Some(running) = self.aborts.remove(&(task, attempt)) {
+                        if let Some((_, running)) = self.aborts.remove(&(task, attempt)) {
                             running.abort();
                         }
                     }
@@ -297,7 +298,7 @@ impl Job<'_> {
         self.scheduler.step(self.start.elapsed(), event)
     }
 
-    fn start(&mut self, task: TaskId, attempt: AttemptId) -> Result<()> {
+    fn start(&mut self, task: TaskId, attempt: AttemptId, on: WorkerId) -> Result<()> {
         let is_again = self.sealed.contains(&task);
         if is_again && !self.query.graph.stages()[task.stage].divides_alike() {
             return Err(external(Failed::Divides(task)));
@@ -305,10 +306,16 @@ impl Job<'_> {
         if let Some(durable) = &self.query.durable {
             durable.started(task, attempt)?;
         }
-        let (query, outputs) = (Arc::clone(self.query), Arc::clone(self.outputs));
-        let work = task::attempt(query, task, attempt, outputs);
+        let call = Call {
+            query: Arc::clone(self.query),
+            outputs: Arc::clone(self.outputs),
+            task,
+            attempt,
+        };
+        let ran = self.query.workers[on.0 as usize].run(call);
+        let work = async move { (task, attempt, on, ran.await) };
         let abort = self.running.spawn_on(work, self.handle);
-        self.aborts.insert((task, attempt), abort);
+        self.aborts.insert((task, attempt), (on, abort));
         Ok(())
     }
 
@@ -325,7 +332,8 @@ impl Job<'_> {
         };
         tokio::select! {
             Some(done) = self.running.join_next() => match done {
-                Ok((task, attempt, result)) => self.done(task, attempt, result),
+                Ok((task, attempt, _, Ran::Ended(result))) => self.done(task, attempt, result),
+                Ok((_, _, worker, Ran::WorkerGone)) => self.lost(worker),
                 // It was cancelled: the scheduler knows.
                 Err(_) => Vec::new(),
             },
@@ -348,6 +356,18 @@ impl Job<'_> {
             self.beat = Instant::now();
             durable.job.beat();
         }
+    }
+
+    /// A worker is gone: nobody waits for what it ran.
+    fn lost(&mut self, worker: WorkerId) -> Vec<Action> {
+        self.aborts.retain(|_, (on, abort)| {
+            let stays = *on != worker;
+            if !stays {
+                abort.abort();
+            }
+            stays
+        });
+        self.step(Event::WorkerLost { worker })
     }
 
     fn done(&mut self, task: TaskId, attempt: AttemptId, result: Result<Sealed>) -> Vec<Action> {

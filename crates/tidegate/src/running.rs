@@ -147,6 +147,7 @@ fn staged(
             ..Limits::default()
         },
         policy: settings.scheduling.parse().unwrap_or(Policy::Fifo),
+        workers: session.inner.workers.clone(),
         fault: session.inner.fault.clone(),
         damage: session.inner.damage.clone(),
     })

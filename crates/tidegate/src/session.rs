@@ -24,7 +24,7 @@ use tidegate_operators::source::ScanAccess;
 use tidegate_operators::split_mix::{STEP, mixed};
 use tidegate_plan::sql::{self, Parsed};
 use tidegate_plan::{Checkpoint, MapFunction, PlanSettings, Registry, session_state};
-use tidegate_runtime::{CpuPool, Damage, Fault, Gate, budget};
+use tidegate_runtime::{CpuPool, Damage, Fault, Gate, Worker, budget};
 
 use crate::Value;
 use crate::commands;
@@ -91,6 +91,7 @@ pub(crate) struct Inner {
     pool: OnceLock<CpuPool>,
     pub(crate) clock: Clock,
     between_steps: Option<StepHook>,
+    pub(crate) workers: Vec<Arc<dyn Worker>>,
     pub(crate) fault: Option<Fault>,
     /// Where queries wait for their turn.
     pub(crate) gate: Arc<Gate>,

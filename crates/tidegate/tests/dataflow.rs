@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use datafusion::error::DataFusionError;
+use futures::future::BoxFuture;
 use tidegate::{Error, Origin, Session, SessionBuilder, Settings};
 use tidegate_runtime::scheduler::TaskId;
+use tidegate_runtime::staged::{Call, Ran, Worker};
 use tidegate_runtime::{Damage, Fault};
 
 use data::{TABLES, queries, write_tables};
@@ -383,4 +385,67 @@ async fn explain_analyze_tells_what_the_tasks_of_each_stage_did() {
         }
         assert_eq!(scans, 2, "{sql}: {pipelined:?}");
     }
+}
+
+/// A worker that is gone after so many tasks.
+struct Mortal {
+    slots: usize,
+    left: AtomicUsize,
+}
+
+impl Worker for Mortal {
+    fn slots(&self) -> usize {
+        self.slots
+    }
+
+    fn run(&self, call: Call) -> BoxFuture<'static, Ran> {
+        let lives = self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                left.checked_sub(1)
+            });
+        Box::pin(async move {
+            match lives {
+                Ok(_) => Ran::Ended(call.run().await),
+                // It dies in the middle of its work.
+                Err(_) => {
+                    tokio::task::yield_now().await;
+                    Ran::WorkerGone
+                }
+            }
+        })
+    }
+}
+
+#[tokio::test]
+async fn workers_that_die_lose_nothing_as_long_as_one_lives() {
+    let dir = tempfile::tempdir().unwrap();
+    write_tables(dir.path());
+    let way = [
+        ("execution", "staged"),
+        ("partitions", "4"),
+        ("task_attempts", "8"),
+    ];
+    let plain = session(dir.path(), &way, None).await;
+    let mortal = |slots, tasks| -> Arc<dyn Worker> {
+        let left = AtomicUsize::new(tasks);
+        Arc::new(Mortal { slots, left })
+    };
+    for (number, sql) in queries() {
+        let expected = rows(&plain, &sql).await.unwrap();
+        for lives in [[0, 1], [1, 2], [3, 5]] {
+            let [first, second] = lives;
+            let workers = vec![mortal(1, first), mortal(2, second), mortal(1, usize::MAX)];
+            let builder = Session::builder().seed(7).workers(workers);
+            let session = session_of(builder, dir.path(), &way).await;
+            let found = rows(&session, &sql).await.unwrap();
+            assert_eq!(found, expected, "q{number:02} {lives:?}");
+        }
+    }
+    // Nobody is left: an error, and no waiting for ever.
+    let builder = Session::builder().workers(vec![mortal(2, 1)]);
+    let session = session_of(builder, dir.path(), &way).await;
+    let (_, sql) = queries().into_iter().next().unwrap();
+    let error = rows(&session, &sql).await.unwrap_err();
+    assert!(error.to_string().contains("no worker"), "{error}");
 }

@@ -1,6 +1,6 @@
 //! What `EXPLAIN` says of running a stage again, proved: durable jobs of the same statement, in other threads and with
 //! their tasks in another order, seal the same bits where a stage is `exact`, and give the same rows where none varies.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 #[path = "../../tidegate-plan/tests/tpch/data.rs"]
 mod data;

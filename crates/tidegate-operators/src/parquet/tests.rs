@@ -124,7 +124,7 @@ fn a_replaced_file_is_an_error_that_names_it() {
     let read = runtime.block_on(datafusion::physical_plan::collect(plan, context.task_ctx()));
     let found = message(read.unwrap_err());
     assert!(
-        found.starts_with(&format!("`{}` changed", path.display())),
+        found.starts_with(&format!("`{}` has changed", path.display())),
         "{found}"
     );
 }

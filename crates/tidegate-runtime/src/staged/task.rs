@@ -33,13 +33,12 @@ pub(super) async fn attempt(
     task: TaskId,
     attempt: AttemptId,
     outputs: Arc<Outputs>,
-) -> (TaskId, AttemptId, Result<Sealed>) {
+) -> Result<Sealed> {
     let work = AssertUnwindSafe(run(&query, task, attempt, &outputs));
-    let result = work.catch_unwind().await.unwrap_or_else(|panic| {
+    work.catch_unwind().await.unwrap_or_else(|panic| {
         let panicked = Panicked(panic_text(&*panic));
         Err(external(panicked))
-    });
-    (task, attempt, result)
+    })
 }
 
 async fn run(

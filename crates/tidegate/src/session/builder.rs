@@ -18,7 +18,7 @@ use tidegate_operators::parquet::FooterCache;
 use tidegate_operators::rejects::{Limits, RejectLog};
 use tidegate_operators::source::ScanAccess;
 use tidegate_plan::Registry;
-use tidegate_runtime::{Damage, Fault, Gate, budget};
+use tidegate_runtime::{Damage, Fault, Gate, Worker, budget};
 
 use super::{Inner, Session};
 use crate::convert;
@@ -50,6 +50,7 @@ pub struct SessionBuilder {
     no_network: bool,
     clock: Clock,
     between_steps: Option<StepHook>,
+    workers: Vec<Arc<dyn Worker>>,
     fault: Option<Fault>,
     damage: Option<Damage>,
     seed: Option<u64>,
@@ -68,6 +69,7 @@ impl Default for SessionBuilder {
             no_network: false,
             clock: Arc::new(Utc::now),
             between_steps: None,
+            workers: Vec::new(),
             fault: None,
             damage: None,
             seed: None,
@@ -112,6 +114,11 @@ impl SessionBuilder {
     /// The clock that `now()` and the like read.
     pub fn clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
+    }
+
+    /// Runs the tasks of stages on these workers, instead of on the threads of this process.
+    pub fn workers(self, workers: Vec<Arc<dyn Worker>>) -> Self {
+        Self { workers, ..self }
     }
 
     /// Decides which attempts of tasks fail, for tests of what happens then.
@@ -230,6 +237,7 @@ impl SessionBuilder {
                 pool: OnceLock::new(),
                 clock: self.clock,
                 between_steps: self.between_steps,
+                workers: self.workers,
                 fault: self.fault,
                 gate: Arc::new(gate),
                 damage: self.damage,

@@ -16,7 +16,7 @@ fn a_replaced_file_is_an_error_that_names_it() {
     for partitions in [1, 4] {
         let found = message(rows(&scan.dealt(partitions)));
         assert!(
-            found.starts_with(&format!("`{}` changed", file.display())),
+            found.starts_with(&format!("`{}` has changed", file.display())),
             "{found}"
         );
     }

@@ -93,7 +93,7 @@ fn a_replaced_object_is_an_error_that_names_it() {
     for partitions in [1, 4] {
         let found = message(remote.rows(&scan, partitions));
         assert!(
-            found.starts_with("`memory://bucket/a.csv` changed"),
+            found.starts_with("`memory://bucket/a.csv` has changed"),
             "{found}"
         );
     }
