@@ -11,9 +11,6 @@ import statistics
 import subprocess
 import time
 
-TIMES = 40
-
-
 def seconds(arguments, query, order, times):
     script = f"SET join_order = {order};\n" + f"EXPLAIN {query.rstrip().rstrip(';')};\n" * times
     command = [arguments.tidegate, arguments.data, "--no-rc", "-q", "-F", "null", "-f", "-"]
@@ -27,6 +24,7 @@ def main():
     parser.add_argument("--tidegate", required=True)
     parser.add_argument("--data", required=True)
     parser.add_argument("--queries", required=True)
+    parser.add_argument("--times", type=int, default=40, help="how often each query is planned in a process")
     arguments = parser.parse_args()
     added = []
     for path in sorted(pathlib.Path(arguments.queries).glob("*.sql")):
@@ -34,8 +32,8 @@ def main():
         one = {order: [] for order in ("off", "auto")}
         for _ in range(3):
             for order, found in one.items():
-                first, all_of_them = seconds(arguments, query, order, 1), seconds(arguments, query, order, 1 + TIMES)
-                found.append((all_of_them - first) / TIMES)
+                first, all_of_them = seconds(arguments, query, order, 1), seconds(arguments, query, order, 1 + arguments.times)
+                found.append((all_of_them - first) / arguments.times)
         off, auto = (statistics.median(one[order]) * 1000 for order in ("off", "auto"))
         added.append((auto - off, path.stem, off, auto))
     for more, stem, off, auto in sorted(added, reverse=True)[:5]:

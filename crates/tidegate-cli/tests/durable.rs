@@ -514,6 +514,27 @@ fn an_input_that_changes_between_two_statements_is_an_error() {
 }
 
 #[test]
+fn what_lies_beside_a_file_that_is_named_may_go() {
+    let shell = Shell::new();
+    shell.write("one.csv", "n\n1\n");
+    shell.write("two.csv", "n\n2\n");
+    shell.write(
+        "halting.sql",
+        "COPY (FROM 'one.csv') TO 'out.csv'; SELECT n FROM 'two.csv' WHERE n < (SELECT max(n) FROM 'late.csv');",
+    );
+    assert!(run_halting(&shell).stderr.contains("late.csv"));
+    std::fs::remove_file(shell.path("one.csv")).unwrap();
+    shell.write("late.csv", "n\n1000\n");
+    let ended = run_halting(&shell);
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (0, "n\n2\n"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
 fn a_published_file_that_somebody_edited_is_named_by_verify_and_at_the_end() {
     let shell = halted();
     let call = ["job", "verify", "h", "--job-dir", "jobs"];

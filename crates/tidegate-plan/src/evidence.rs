@@ -85,14 +85,28 @@ pub(crate) fn own_rows(scan: &TableScan) -> Option<f64> {
     statistics.num_rows.get_value().map(|rows| *rows as f64)
 }
 
-/// The files that a plan reads, of each of its scans: all of each table.
-pub fn snapshots(plan: &LogicalPlan) -> DataFusionResult<Vec<Arc<InputSnapshot>>> {
+/// The files that a scan reads: all of its table.
+#[derive(Debug, Clone)]
+pub struct ScanFiles {
+    /// The files.
+    pub snapshot: Arc<InputSnapshot>,
+    /// Whether the table is one file that was named, and not a directory or a pattern.
+    pub is_one_file: bool,
+}
+
+/// The files that a plan reads, of each of its scans.
+pub fn scan_files(plan: &LogicalPlan) -> DataFusionResult<Vec<ScanFiles>> {
     let mut found = Vec::new();
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && let Some(table) = table(scan)
         {
-            found.push(table.snapshot());
+            let snapshot = table.snapshot();
+            let is_one_file = table.location().is_none() && snapshot.files.len() == 1;
+            found.push(ScanFiles {
+                snapshot,
+                is_one_file,
+            });
         }
         Ok(TreeNodeRecursion::Continue)
     })?;

@@ -31,7 +31,7 @@ pub use compile::{Optimized, PlanInputs, compile};
 pub use cut::restricted;
 pub use distribute::{By, Met, Movement, PARTITIONS_MAX, Partition, Shuffle, Why, partition};
 pub use durable::{Checkpoint, CheckpointMode, Choice, explain_choices};
-pub use evidence::{Evidence, Question, snapshots};
+pub use evidence::{Evidence, Question, ScanFiles, scan_files};
 pub use explain::{ExplainFormat, explain, explain_analyze};
 pub use graph::{
     Distribution, Edge, EdgeForm, Estimate, Repeats, Stage, StageGraph, StageId, Step, StepTree,

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tidegate_catalog::{InputSnapshot, SnapshotFile};
+use tidegate_catalog::SnapshotFile;
 use tidegate_checkpoint::job::{IntentFile, Job};
 use tidegate_checkpoint::staged::Replaces;
+use tidegate_plan::ScanFiles;
 
 use super::step::{self, Spec};
 use crate::error::{Error, ErrorKind, Result};
@@ -51,13 +51,16 @@ pub(super) struct KnownFiles {
 
 impl Inputs {
     /// The files of some listings.
-    pub(super) fn of(snapshots: &[Arc<InputSnapshot>]) -> Self {
+    pub(super) fn of(scans: &[ScanFiles]) -> Self {
         let mut inputs = Self::default();
         let mut directories = BTreeMap::new();
-        for snapshot in snapshots {
-            let files = snapshot.files.iter();
+        for scan in scans {
+            let files = scan.snapshot.files.iter();
             let files: Vec<Input> = files.map(|file| input(file, &mut directories)).collect();
-            inputs.roots.extend(common_directory(&files));
+            // What lies beside a file that was named is nobody's business.
+            if !scan.is_one_file {
+                inputs.roots.extend(common_directory(&files));
+            }
             inputs.files.extend(files);
         }
         inputs

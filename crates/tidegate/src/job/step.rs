@@ -11,7 +11,7 @@ use tidegate_checkpoint::job::{Intent, IntentFile, Job, Record, State};
 use tidegate_checkpoint::staged::Replaces;
 use tidegate_checkpoint::{Intended, RealVfs, recover};
 use tidegate_operators::write::CommitGate;
-use tidegate_plan::{Registry, StageGraph, decode_graph, encode_graph, snapshots};
+use tidegate_plan::{Registry, StageGraph, decode_graph, encode_graph, scan_files};
 use tidegate_runtime::Durable;
 
 use super::failed;
@@ -121,7 +121,7 @@ impl Step {
 
     /// The inputs of its plan, which are what they were to earlier statements.
     pub(crate) fn inputs(&self, plan: &LogicalPlan) -> Result<Inputs> {
-        let read = snapshots(plan).map_err(|error| convert::from_datafusion(error, None, None))?;
+        let read = scan_files(plan).map_err(|error| convert::from_datafusion(error, None, None))?;
         let inputs = Inputs::of(&read);
         let mut known = self.known.lock();
         known.before(&self.job, self.statement)?;
