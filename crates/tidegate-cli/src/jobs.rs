@@ -186,7 +186,7 @@ pub(crate) async fn run(session: &Session, shell: &Shell, run: &Run, wanted: &Na
     }
 }
 
-/// Warns of tasks that more than one process did not survive.
+/// Tells of tasks that more than one process did not survive.
 fn suspects(shell: &Shell, report: &JobReport) {
     for suspect in &report.suspects {
         let said = format!(
@@ -194,7 +194,7 @@ fn suspects(shell: &Shell, report: &JobReport) {
              lower `memory_limit`, or raise `partitions`",
             suspect.task, suspect.stage, suspect.statement, suspect.ends
         );
-        report::warning(&shell.console, &said);
+        report::note(&shell.console, said);
     }
 }
 

@@ -6,15 +6,18 @@
 mod shuffle;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::datasource::object_store::ObjectStoreUrl;
 use datafusion::datasource::physical_plan::{
     FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource,
 };
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
+use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry};
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::from_proto::{
     parse_protobuf_file_scan_config, parse_table_schema_from_proto,
@@ -26,6 +29,8 @@ use datafusion_proto::physical_plan::{
 };
 use datafusion_proto::protobuf::physical_plan_node::PhysicalPlanType;
 use datafusion_proto::protobuf::{AvroScanExecNode, FileScanExecConf, PhysicalPlanNode};
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
 use serde::{Deserialize, Serialize};
 
 use self::shuffle::Codec;
@@ -140,7 +145,7 @@ pub fn try_decode(
     config.limit = ours
         .limit
         .map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    config.file_groups = pinned(config.file_groups, &ours.pins);
+    config.file_groups = pinned(&config, &ours.pins);
     Ok(Some(DataSourceExec::from_data_source(config)))
 }
 
@@ -163,6 +168,37 @@ fn unwrap(node: PhysicalPlanNode) -> Option<FileScanExecConf> {
 
 fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
     DataFusionError::External(Box::new(error))
+}
+
+/// What plans are decoded in: DataFusion looks up the store of a Parquet scan then. Any store does, for what scans read
+/// with is attached later.
+pub fn decoding_runtime() -> Arc<RuntimeEnv> {
+    static RUNTIME: LazyLock<Arc<RuntimeEnv>> = LazyLock::new(|| {
+        Arc::new(RuntimeEnv {
+            object_store_registry: Arc::new(AnyStore(DefaultObjectStoreRegistry::new())),
+            ..RuntimeEnv::default()
+        })
+    });
+    Arc::clone(&RUNTIME)
+}
+
+/// Has an empty store for every URL that is not of this machine.
+#[derive(Debug)]
+struct AnyStore(DefaultObjectStoreRegistry);
+
+impl ObjectStoreRegistry for AnyStore {
+    fn register_store(
+        &self,
+        _: &url::Url,
+        _: Arc<dyn ObjectStore>,
+    ) -> Option<Arc<dyn ObjectStore>> {
+        None
+    }
+
+    fn get_store(&self, url: &url::Url) -> Result<Arc<dyn ObjectStore>> {
+        let known = self.0.get_store(url);
+        Ok(known.unwrap_or_else(|_| Arc::new(InMemory::new())))
+    }
 }
 
 /// The tag and the version of files, by their place: what tells a file from a changed one beside its size and time.
@@ -192,7 +228,7 @@ pub fn with_parquet_pins(
         let Some((config, _)) = parquet_scan(&node) else {
             return Ok(Transformed::no(node));
         };
-        let groups = pinned(config.file_groups.clone(), pins);
+        let groups = pinned(config, pins);
         let builder = FileScanConfigBuilder::from(config.clone()).with_file_groups(groups);
         Ok(Transformed::yes(DataSourceExec::from_data_source(
             builder.build(),
@@ -213,18 +249,25 @@ fn pins(config: &FileScanConfig) -> Pins {
         .filter(|meta| meta.e_tag.is_some() || meta.version.is_some())
         .map(|meta| {
             (
-                meta.location.to_string(),
+                place(&config.object_store_url, &meta.location),
                 (meta.e_tag.clone(), meta.version.clone()),
             )
         })
         .collect()
 }
 
-fn pinned(groups: Vec<FileGroup>, pins: &Pins) -> Vec<FileGroup> {
+fn place(store: &ObjectStoreUrl, location: &object_store::path::Path) -> String {
+    format!("{}{location}", store.as_str())
+}
+
+fn pinned(config: &FileScanConfig, pins: &Pins) -> Vec<FileGroup> {
+    let groups = config.file_groups.clone();
     let pin = |group: FileGroup| {
         let mut files = group.into_inner();
         for file in &mut files {
-            if let Some((tag, version)) = pins.get(file.object_meta.location.as_ref()) {
+            if let Some((tag, version)) =
+                pins.get(&place(&config.object_store_url, &file.object_meta.location))
+            {
                 file.object_meta.e_tag.clone_from(tag);
                 file.object_meta.version.clone_from(version);
             }

@@ -90,8 +90,8 @@ pub(crate) fn own_rows(scan: &TableScan) -> Option<f64> {
 pub struct ScanFiles {
     /// The files.
     pub snapshot: Arc<InputSnapshot>,
-    /// Whether the table is one file that was named, and not a directory or a pattern.
-    pub is_one_file: bool,
+    /// Whether they are all that is in a directory.
+    pub is_directory: bool,
 }
 
 /// The files that a plan reads, of each of its scans.
@@ -102,10 +102,10 @@ pub fn scan_files(plan: &LogicalPlan) -> DataFusionResult<Vec<ScanFiles>> {
             && let Some(table) = table(scan)
         {
             let snapshot = table.snapshot();
-            let is_one_file = table.location().is_none() && snapshot.files.len() == 1;
+            let is_directory = table.location().is_some();
             found.push(ScanFiles {
                 snapshot,
-                is_one_file,
+                is_directory,
             });
         }
         Ok(TreeNodeRecursion::Continue)

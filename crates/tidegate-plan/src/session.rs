@@ -118,7 +118,7 @@ pub(crate) fn decode_context(settings: &PlanSettings, registry: &Registry) -> Ta
             .windows()
             .flat_map(|udwf| named(udwf.name(), udwf.aliases(), udwf))
             .collect(),
-        Arc::new(RuntimeEnv::default()),
+        tidegate_operators::codec::decoding_runtime(),
     )
 }
 

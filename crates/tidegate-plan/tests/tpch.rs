@@ -90,6 +90,7 @@ async fn the_22_queries_survive_encoding() {
         with_rows += usize::from(direct.len() > 1);
 
         let files = files(&graph.result().plan);
+        assert!(!files.is_empty(), "q{number:02}");
         assert!(files.iter().all(|file| file.2.is_some()), "{files:?}");
         assert_eq!(self::files(&decoded.plan), files, "q{number:02}");
         assert_eq!(decoded.repeats, graph.result().repeats, "q{number:02}");

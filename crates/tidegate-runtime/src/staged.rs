@@ -18,6 +18,7 @@ pub use task::{Damage, Fault};
 pub use worker::{Call, Here, Ran, Worker};
 
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs, StatisticsContext};
-use futures::TryStreamExt;
+use futures::{FutureExt, TryStreamExt};
 use tidegate_checkpoint::{TempRoot, Vfs};
 use tidegate_operators::shuffle::{Sealed, ShuffleExec, ShuffleReadExec};
 use tidegate_operators::source::ScanAccess;
@@ -36,7 +37,7 @@ use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::pool::CpuPool;
-use crate::run::{Running, run_stream};
+use crate::run::{Panicked, Running, panic_text, run_stream};
 use crate::scheduler::{
     Action, AttemptId, Event, FailureClass, Limits, Policy, Scheduler, StageSpec, TaskId, Why,
     WorkerId,
@@ -312,8 +313,15 @@ impl Job<'_> {
             task,
             attempt,
         };
-        let ran = self.query.workers[on.0 as usize].run(call);
-        let work = async move { (task, attempt, on, ran.await) };
+        let worker = Arc::clone(&self.query.workers[on.0 as usize]);
+        let ran = AssertUnwindSafe(async move { worker.run(call).await }).catch_unwind();
+        let work = async move {
+            let ran = ran.await.unwrap_or_else(|panic| {
+                let panicked = Panicked(panic_text(&*panic));
+                Ran::Ended(Err(external(panicked)))
+            });
+            (task, attempt, on, ran)
+        };
         let abort = self.running.spawn_on(work, self.handle);
         self.aborts.insert((task, attempt), (on, abort));
         Ok(())
@@ -358,15 +366,9 @@ impl Job<'_> {
         }
     }
 
-    /// A worker is gone: nobody waits for what it ran.
+    /// A worker is gone. What it ran is not stopped: should it have sealed its output all the same, that counts.
     fn lost(&mut self, worker: WorkerId) -> Vec<Action> {
-        self.aborts.retain(|_, (on, abort)| {
-            let stays = *on != worker;
-            if !stays {
-                abort.abort();
-            }
-            stays
-        });
+        self.aborts.retain(|_, (on, _)| *on != worker);
         self.step(Event::WorkerLost { worker })
     }
 

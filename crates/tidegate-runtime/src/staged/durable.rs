@@ -51,7 +51,16 @@ impl Durable {
         let (job, key) = (Arc::clone(&self.job), self.key(task));
         // It waits for the disk, and a thread that computes should not.
         let kept = tokio::task::spawn_blocking(move || {
-            sealed.kept(|file| job.seal(key, attempt.0, file, took).map_err(external))
+            sealed.kept(|file| {
+                let kept = job.seal(key, attempt.0, file, took);
+                match kept.is_err() && job.state().sealed.contains_key(&key) {
+                    // Whose news is on its way: this attempt is about to be stopped.
+                    true => Err(DataFusionError::IoError(std::io::Error::other(
+                        "another attempt has sealed this task",
+                    ))),
+                    false => kept.map_err(external),
+                }
+            })
         });
         kept.await.map_err(external)?
     }

@@ -28,8 +28,35 @@ pub(super) struct Input {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Inputs {
     files: BTreeSet<Input>,
-    /// The directories that its tables are in.
-    roots: BTreeSet<PathBuf>,
+    /// Where files would belong to its tables.
+    places: BTreeSet<Place>,
+}
+
+/// Where the files of a table are, on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Place {
+    directory: PathBuf,
+    /// Whether what lies deeper belongs to it.
+    is_deep: bool,
+    /// The end of their names.
+    extension: Option<String>,
+}
+
+impl Place {
+    fn holds(&self, path: &Path) -> bool {
+        let is_within = match self.is_deep {
+            true => path.starts_with(&self.directory),
+            false => path.parent() == Some(&self.directory),
+        };
+        is_within && extension(path) == self.extension
+    }
+}
+
+fn extension(path: &Path) -> Option<String> {
+    let extension = path
+        .extension()
+        .map(|extension| extension.to_string_lossy());
+    extension.map(Into::into)
 }
 
 /// What a statement has seen of a file.
@@ -57,10 +84,7 @@ impl Inputs {
         for scan in scans {
             let files = scan.snapshot.files.iter();
             let files: Vec<Input> = files.map(|file| input(file, &mut directories)).collect();
-            // What lies beside a file that was named is nobody's business.
-            if !scan.is_one_file {
-                inputs.roots.extend(common_directory(&files));
-            }
+            inputs.places.extend(places(scan, &files));
             inputs.files.extend(files);
         }
         inputs
@@ -73,7 +97,11 @@ fn input(file: &SnapshotFile, directories: &mut BTreeMap<PathBuf, PathBuf>) -> I
     let path = match local {
         Some((directory, name)) => {
             let entry = directories.entry(directory.to_path_buf());
-            entry.or_insert_with(|| followed(directory)).join(name)
+            let path = entry.or_insert_with(|| followed(directory)).join(name);
+            match std::fs::read_link(&path) {
+                Ok(_) => followed(&path),
+                Err(_) => path,
+            }
         }
         None => path.to_path_buf(),
     };
@@ -81,10 +109,30 @@ fn input(file: &SnapshotFile, directories: &mut BTreeMap<PathBuf, PathBuf>) -> I
     Input { path, pin }
 }
 
-/// A directory with links followed, as far as it is there.
+/// A path with links followed, as far as it is there.
 fn followed(directory: &Path) -> PathBuf {
     let followed = std::fs::canonicalize(directory);
     followed.unwrap_or_else(|_| directory.to_path_buf())
+}
+
+/// Where files would belong to a table. What lies beside a file that was named is none of its own, and of what is not on
+/// this machine nothing is known.
+fn places(scan: &ScanFiles, files: &[Input]) -> BTreeSet<Place> {
+    let is_local = scan.snapshot.files.iter().all(|file| file.inode.is_some());
+    let place = |directory: &Path, is_deep, file: &Input| Place {
+        directory: directory.to_path_buf(),
+        is_deep,
+        extension: extension(&file.path),
+    };
+    match (is_local, scan.is_directory, common_directory(files)) {
+        (true, true, Some(above)) => files.iter().map(|file| place(&above, true, file)).collect(),
+        (true, false, Some(_)) if files.len() > 1 => {
+            let beside = files.iter();
+            let beside = beside.filter_map(|file| Some(place(file.path.parent()?, false, file)));
+            beside.collect()
+        }
+        _ => BTreeSet::new(),
+    }
 }
 
 /// The deepest directory that all files are in.
@@ -102,10 +150,12 @@ impl KnownFiles {
         for number in self.statements..statement {
             if let Some(spec) = Spec::of(job, number)? {
                 for input in spec.inputs.files {
+                    // It was compared with what is known when it was planned.
+                    let written = self.of.remove(&input.path).and_then(|known| known.written);
                     let known = Known {
                         statement: number,
                         pin: Some(input.pin),
-                        written: None,
+                        written,
                     };
                     self.of.insert(input.path, known);
                 }
@@ -147,8 +197,8 @@ impl KnownFiles {
         }
         let read: BTreeSet<&Path> = inputs.files.iter().map(|input| &*input.path).collect();
         let is_beside = |path: &Path| {
-            let mut roots = inputs.roots.iter().chain([&tables]);
-            roots.any(|root| path.starts_with(root))
+            let mut places = inputs.places.iter();
+            path.starts_with(&tables) || places.any(|place| place.holds(path))
         };
         for (path, known) in &self.of {
             if is_beside(path)
@@ -185,12 +235,8 @@ impl Known {
     }
 
     fn broken(&self, job: &Job, path: &Path, what: &str) -> Error {
-        let did = match self.written {
-            Some(_) => "wrote",
-            None => "read",
-        };
         let message = format!(
-            "`{}` {what} since statement {} of the job `{}` {did} it",
+            "`{}` {what} since statement {} of the job `{}` used it",
             path.display(),
             self.statement + 1,
             job.name()

@@ -290,6 +290,10 @@ pub(super) fn wrong_at(path: &Path, file: &IntentFile) -> Option<String> {
 
 fn hash_of(path: &Path) -> std::io::Result<(u64, String)> {
     use std::io::Read as _;
+    // A pipe would be waited for.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("it is no regular file"));
+    }
     let mut file = std::fs::File::open(path)?;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; CHECK_BYTES];
