@@ -216,14 +216,20 @@ def added(place):
     os.replace(copy, place.added)
 
 
+def remove_tree(directory):
+    """Removes a directory in which the job may be staging files at the same time."""
+    while directory.exists():
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 def directory_removed(place):
-    shutil.rmtree(place.directory)
+    remove_tree(place.directory)
 
 
 def directory_linked(place):
     copy = place.spare / "copy"
     shutil.copytree(place.directory, copy)
-    shutil.rmtree(place.directory)
+    remove_tree(place.directory)
     place.directory.symlink_to(copy)
 
 
@@ -237,7 +243,7 @@ def unreadable(place):
 
 
 def partition_removed(place):
-    shutil.rmtree(place.file.parent)
+    remove_tree(place.file.parent)
 
 
 INPUT_KINDS = {
