@@ -127,12 +127,9 @@ impl SnapshotFile {
 
 /// The [`SnapshotFile::pin`] that a listing would give a file on this machine now.
 pub fn local_pin(path: &std::path::Path) -> std::io::Result<String> {
-    use std::os::unix::fs::MetadataExt;
     let found = std::fs::metadata(path)?;
-    let seconds = i128::from(found.mtime()) * 1_000_000_000;
-    let mtime_ns = seconds + i128::from(found.mtime_nsec());
-    let mtime_ns = i64::try_from(mtime_ns).unwrap_or(i64::MAX);
-    Ok(local_e_tag(found.ino(), mtime_ns, found.size()))
+    let file = LocalFile::new(path.display().to_string(), &found);
+    Ok(local_e_tag(file.inode, file.mtime_ns, file.size))
 }
 
 /// The same form as object_store's local file system makes, so that both agree on what a changed file is.

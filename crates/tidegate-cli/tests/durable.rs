@@ -385,18 +385,19 @@ COPY (SELECT max(n) AS m FROM facts) TO 'second.csv';
 SELECT count(*) AS c, sum(n) AS s, (SELECT count(*) FROM 'raw/') AS r FROM facts WHERE k < (SELECT max(n) FROM 'late.csv');
 ";
 
+const HALTING_CALL: &[&str] = &[
+    "run",
+    "halting.sql",
+    "--job",
+    "h",
+    "--job-dir",
+    "jobs",
+    "-F",
+    "csv",
+];
+
 fn run_halting(shell: &Shell) -> Ended {
-    shell.run(&[
-        "run",
-        "halting.sql",
-        "--job",
-        "h",
-        "--job-dir",
-        "jobs",
-        "-F",
-        "csv",
-        "-q",
-    ])
+    shell.run(&[HALTING_CALL, &["-q"]].concat())
 }
 
 /// The job after it has halted, and then the late file has come.
@@ -545,16 +546,7 @@ fn a_published_file_that_somebody_edited_is_named_by_verify_and_at_the_end() {
     let verified = shell.run(&call);
     assert_eq!(verified.code, 1);
     assert!(verified.stderr.contains("first.csv"), "{}", verified.stderr);
-    let loud = shell.run(&[
-        "run",
-        "halting.sql",
-        "--job",
-        "h",
-        "--job-dir",
-        "jobs",
-        "-F",
-        "csv",
-    ]);
+    let loud = shell.run(HALTING_CALL);
     assert!(
         loud.stderr
             .contains("first.csv`, which it wrote, is not there"),

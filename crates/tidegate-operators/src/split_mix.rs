@@ -4,6 +4,11 @@
 /// What the generator adds to its state from number to number.
 pub const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
+/// The number after so many steps from a seed.
+pub fn nth(seed: u64, steps: u64) -> u64 {
+    mixed(seed.wrapping_add(steps.wrapping_mul(STEP)))
+}
+
 /// The number of a state.
 ///
 /// ```

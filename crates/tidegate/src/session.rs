@@ -21,7 +21,7 @@ use tidegate_catalog::{Catalog, Existing, Named, Place};
 use tidegate_checkpoint::temp::{Reservation, TempRoot};
 use tidegate_operators::rejects::{Limits, RejectLog};
 use tidegate_operators::source::ScanAccess;
-use tidegate_operators::split_mix::{STEP, mixed};
+use tidegate_operators::split_mix::nth;
 use tidegate_plan::sql::{self, Parsed};
 use tidegate_plan::{Checkpoint, MapFunction, PlanSettings, Registry, session_state};
 use tidegate_runtime::{CpuPool, Damage, Fault, Gate, Worker, budget};
@@ -566,7 +566,7 @@ impl Session {
 
     fn next_seed(&self) -> u64 {
         let number = self.inner.statements.fetch_add(1, Ordering::Relaxed);
-        mixed(self.inner.seed.wrapping_add(number.wrapping_mul(STEP)))
+        nth(self.inner.seed, number)
     }
 
     /// What each partition of a sort keeps back to merge what it spilled: not so much that little

@@ -29,7 +29,7 @@ use futures::StreamExt;
 use super::hash::partitions_of;
 use super::ranges::arrays;
 use super::{Ranges, To};
-use crate::split_mix::{STEP, mixed};
+use crate::split_mix::{mixed, nth};
 
 /// The name of the column of values, which is the last one.
 const NAME: &str = "__partition";
@@ -199,7 +199,7 @@ pub(super) fn bare(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatc
 /// The number of a row in the sequence of a task. It counts, it does not step: which number a row gets follows from the
 /// row's place alone (SplitMix64).
 fn drawn(stream: u64, row: u64) -> u64 {
-    mixed(stream.wrapping_add((row + 1).wrapping_mul(STEP)))
+    nth(stream, row + 1)
 }
 
 /// The context for the input of a task. Where a row's place decides, the task reads its own files only, in their order, and

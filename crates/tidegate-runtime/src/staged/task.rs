@@ -1,6 +1,5 @@
 //! One attempt of one task, from the bytes of its stage to its sealed output.
 
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,7 +8,7 @@ use bytes::Bytes;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use tidegate_checkpoint as checkpoint;
 use tidegate_checkpoint::frames::Origin;
 use tidegate_operators::shuffle::{EdgesOfTask, Sealed, SealedWriter, ShuffleExec, Unreadable};
@@ -18,7 +17,6 @@ use tidegate_plan::{StageId, TaskRan, decode_task, restricted};
 
 use super::outputs::{EdgesOfStage, Outputs};
 use super::{StagedQuery, external};
-use crate::run::{Panicked, panic_text};
 use crate::scheduler::{AttemptId, FailureClass, TaskId};
 
 /// Decides whether an attempt fails, when all but its seal is done.
@@ -28,20 +26,7 @@ pub type Fault = Arc<dyn Fn(TaskId, AttemptId) -> Option<DataFusionError> + Send
 pub type Damage = Arc<dyn Fn(TaskId, &Path) + Send + Sync>;
 
 /// Runs an attempt to its end.
-pub(super) async fn attempt(
-    query: Arc<StagedQuery>,
-    task: TaskId,
-    attempt: AttemptId,
-    outputs: Arc<Outputs>,
-) -> Result<Sealed> {
-    let work = AssertUnwindSafe(run(&query, task, attempt, &outputs));
-    work.catch_unwind().await.unwrap_or_else(|panic| {
-        let panicked = Panicked(panic_text(&*panic));
-        Err(external(panicked))
-    })
-}
-
-async fn run(
+pub(super) async fn run(
     query: &StagedQuery,
     task: TaskId,
     attempt: AttemptId,

@@ -16,7 +16,7 @@ pub trait Worker: Send + Sync {
     /// How many it runs at once.
     fn slots(&self) -> usize;
 
-    /// Runs an attempt. Dropping what it gives stops the attempt.
+    /// Runs an attempt. Dropping what it gives stops the attempt, and a panic in it fails the attempt.
     fn run(&self, call: Call) -> BoxFuture<'static, Ran>;
 }
 
@@ -56,9 +56,9 @@ impl Call {
         self.attempt
     }
 
-    /// Runs it in this process, to its end. A panic is an error of the attempt.
+    /// Runs it in this process, to its end.
     pub async fn run(self) -> Result<Sealed> {
-        task::attempt(self.query, self.task, self.attempt, self.outputs).await
+        task::run(&self.query, self.task, self.attempt, &self.outputs).await
     }
 }
 

@@ -124,15 +124,16 @@ fn places(scan: &ScanFiles, files: &[Input]) -> BTreeSet<Place> {
         is_deep,
         extension: extension(&file.path),
     };
-    match (is_local, scan.is_directory, common_directory(files)) {
-        (true, true, Some(above)) => files.iter().map(|file| place(&above, true, file)).collect(),
-        (true, false, Some(_)) if files.len() > 1 => {
-            let beside = files.iter();
-            let beside = beside.filter_map(|file| Some(place(file.path.parent()?, false, file)));
-            beside.collect()
-        }
-        _ => BTreeSet::new(),
+    let is_one_file = !scan.is_directory && files.len() == 1;
+    if !is_local || is_one_file {
+        return BTreeSet::new();
     }
+    let above = scan.is_directory.then(|| common_directory(files)).flatten();
+    let of = |file: &Input| match &above {
+        Some(above) => Some(place(above, true, file)),
+        None => Some(place(file.path.parent()?, false, file)),
+    };
+    files.iter().filter_map(of).collect()
 }
 
 /// The deepest directory that all files are in.
