@@ -190,7 +190,9 @@ fn little_memory_is_an_answer_or_exit_4() {
         format!("SELECT n, s FROM ({big}) ORDER BY s LIMIT 900000 OFFSET 899999"),
     ];
     for query in &queries {
-        let ended = stand.run(&["--memory-limit", "64MiB", "--timeout", "60s", "-c", query]);
+        // The limit of temporary files is given, for the default follows from what is free where the test runs.
+        let limits = ["--memory-limit", "64MiB", "--temp-limit", "4GiB", "--timeout", "60s"];
+        let ended = stand.run(&[&limits[..], &["-c", query]].concat());
         assert!(
             matches!(ended.code, 0 | 4),
             "{query}: {} {}",
