@@ -228,6 +228,8 @@ pub struct FrameWriter {
     rows: u64,
     /// Of a file that is to outlive its process.
     hasher: Option<blake3::Hasher>,
+    /// Bytes that the system was asked to put to the disk already.
+    begun: u64,
     finished: bool,
 }
 
@@ -240,6 +242,10 @@ impl fmt::Debug for FrameWriter {
             .finish_non_exhaustive()
     }
 }
+
+/// After so many bytes of a file that is to outlive its process the system is asked to put them to the disk, while the
+/// next ones are computed.
+const BEGIN_SYNC_BYTES: u64 = 8 << 20;
 
 impl FrameWriter {
     /// Makes the file; an error when the name is taken. It is for this process: not hashed, and not
@@ -270,6 +276,7 @@ impl FrameWriter {
             bytes: 0,
             rows: 0,
             hasher,
+            begun: 0,
             finished: false,
         };
         writer.write(&format::header(&origin))?;
@@ -336,6 +343,11 @@ impl FrameWriter {
             hasher.update(bytes);
         }
         self.bytes += bytes.len() as u64;
+        let new = self.bytes - self.begun;
+        if self.hasher.is_some() && new >= BEGIN_SYNC_BYTES {
+            self.file.begin_sync(self.begun, new);
+            self.begun = self.bytes;
+        }
         Ok(())
     }
 }

@@ -52,6 +52,9 @@ pub trait VfsFile: Write + Send {
     /// Forces data and size to the disk. After an error the file must be given up: the system may
     /// have marked the lost pages clean, and a second call would lie.
     fn sync(&mut self) -> io::Result<()>;
+    /// Lets the system begin to put so many bytes from `offset` on to the disk, so that little is left to do for
+    /// [`VfsFile::sync`]. A hint: it waits for nothing and promises nothing.
+    fn begin_sync(&mut self, _offset: u64, _bytes: u64) {}
     /// Sets the permission bits.
     fn set_mode(&mut self, mode: u32) -> io::Result<()>;
     /// Gives the file to another user and group.

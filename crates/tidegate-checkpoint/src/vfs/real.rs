@@ -47,6 +47,13 @@ impl VfsFile for RealFile {
         self.file.sync_all()
     }
 
+    #[cfg(target_os = "linux")]
+    fn begin_sync(&mut self, offset: u64, bytes: u64) {
+        // Before Linux lets go of pages it writes them, without waiting; those it writes it keeps.
+        let bytes = std::num::NonZeroU64::new(bytes);
+        let _ = rustix::fs::fadvise(&self.file, offset, bytes, rustix::fs::Advice::DontNeed);
+    }
+
     fn set_mode(&mut self, mode: u32) -> io::Result<()> {
         self.file.set_permissions(fs::Permissions::from_mode(mode))
     }

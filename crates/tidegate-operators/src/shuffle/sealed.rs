@@ -9,8 +9,9 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::BatchCoalescer;
 use arrow::datatypes::SchemaRef;
+use arrow::ipc::CompressionType;
 use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
+use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 use datafusion::common::internal_datafusion_err;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -34,6 +35,7 @@ pub struct SealedWriter {
     /// Rows that wait until they are many enough for a frame, by partition.
     waiting: Vec<BatchCoalescer>,
     memory: MemoryReservation,
+    options: IpcWriteOptions,
     frames: FrameWriter,
     disk: Reservation,
 }
@@ -99,14 +101,18 @@ impl SealedWriter {
         let waiting = || BatchCoalescer::new(Arc::clone(&schema), rows);
         let scatter = Scatter::new(shuffle.to(), origin.task as usize, &schema)?;
         let consumer = MemoryConsumer::new(format!("SealedWriter[{}]", origin.task));
+        let is_durable = origin.job != [0; 32];
+        // What is forced to the disk is compressed: that costs less than the disk. A temporary file hardly gets there.
+        let compression = is_durable.then_some(CompressionType::LZ4_FRAME);
         Ok(Self {
             waiting: (0..partitions).map(|_| waiting()).collect(),
             schema: Arc::clone(&schema),
             scatter,
             memory: consumer.register(context.memory_pool()),
-            frames: match origin.job == [0; 32] {
-                true => FrameWriter::create(vfs, path, origin),
-                false => FrameWriter::create_durable(vfs, path, origin),
+            options: IpcWriteOptions::default().try_with_compression(compression)?,
+            frames: match is_durable {
+                false => FrameWriter::create(vfs, path, origin),
+                true => FrameWriter::create_durable(vfs, path, origin),
             }
             .map_err(external)?,
             disk,
@@ -147,7 +153,8 @@ impl SealedWriter {
         let freed = bytes_of(batch).min(self.memory.size());
         let batch = compacted(batch)?;
         let mut bytes = Vec::new();
-        let mut writer = StreamWriter::try_new(&mut bytes, &self.schema)?;
+        let options = self.options.clone();
+        let mut writer = StreamWriter::try_new_with_options(&mut bytes, &self.schema, options)?;
         writer.write(&batch)?;
         writer.finish()?;
         drop(writer);
