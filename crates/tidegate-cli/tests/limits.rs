@@ -191,7 +191,14 @@ fn little_memory_is_an_answer_or_exit_4() {
     ];
     for query in &queries {
         // The limit of temporary files is given, for the default follows from what is free where the test runs.
-        let limits = ["--memory-limit", "64MiB", "--temp-limit", "4GiB", "--timeout", "60s"];
+        let limits = [
+            "--memory-limit",
+            "64MiB",
+            "--temp-limit",
+            "4GiB",
+            "--timeout",
+            "60s",
+        ];
         let ended = stand.run(&[&limits[..], &["-c", query]].concat());
         assert!(
             matches!(ended.code, 0 | 4),

@@ -114,8 +114,8 @@ fn objects_prefixes_and_globs_of_a_bucket_are_tables() {
     stand.check("SELECT a FROM 's3://tide/d/'", "a\n7\n");
 }
 
-#[test]
-fn parquet_is_read_in_ranges() {
+/// A bucket with 200,000 rows in seven Parquet files.
+fn with_parquet() -> Stand {
     let stand = Stand::new();
     let local = stand.run(&[
         "-q",
@@ -126,6 +126,56 @@ fn parquet_is_read_in_ranges() {
     for (key, bytes) in stand.shell.files("local") {
         stand.server.put_bytes(&format!("tide/p/{key}"), bytes);
     }
+    stand
+}
+
+#[test]
+fn a_durable_job_reads_a_bucket_and_does_not_read_it_again() {
+    let stand = with_parquet();
+    stand.shell.write(
+        "halting.sql",
+        "COPY (SELECT k, count(*) AS c, sum(n) AS s FROM 's3://tide/p/' GROUP BY k ORDER BY k) TO 'per-k.csv';
+         SELECT count(*) AS c FROM 'late.csv'",
+    );
+    let call = [
+        "run",
+        "halting.sql",
+        "--job",
+        "r",
+        "--job-dir",
+        "jobs",
+        "--checkpoint-mode",
+        "all",
+        "-F",
+        "csv",
+        "-q",
+    ];
+    let halted = stand.run(&call);
+    assert_eq!(halted.code, 1, "{}", halted.stderr);
+    assert!(halted.stderr.contains("late.csv"), "{}", halted.stderr);
+    let read = |requests: &[String]| requests.iter().filter(|r| r.contains(".parquet")).count();
+    let before = stand.server.requests();
+    assert!(read(&before) > 6, "{before:?}");
+    let table = stand.shell.read("per-k.csv");
+    assert!(
+        table.starts_with("k,c,s\n0,28572,") && table.lines().count() == 8,
+        "{table}"
+    );
+    stand.shell.write("late.csv", "n\n1\n");
+    let ended = stand.run(&call);
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (0, "c\n1\n"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(read(&stand.server.requests()[before.len()..]), 0);
+    assert_eq!(stand.shell.read("per-k.csv"), table);
+}
+
+#[test]
+fn parquet_is_read_in_ranges() {
+    let stand = with_parquet();
     stand.check(
         "SELECT k, count(*) AS c, sum(n) AS s FROM 's3://tide/p/' WHERE k > 4 GROUP BY k ORDER BY k",
         "k,c,s\n5,28571,2857100000\n6,28571,2857128571\n",
