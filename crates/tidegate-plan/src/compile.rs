@@ -10,7 +10,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 
 use crate::distribute::{self, Encoded, is_foreign};
-use crate::durable::{self, Checkpoint, CheckpointMode, Choice};
+use crate::durable::{self, Checkpoint, CheckpointMode, Choices};
 use crate::evidence::{self, Evidence, Question};
 use crate::graph::{Distribution, EdgeForm, Stage, StageGraph};
 use crate::join_order::{self, Noted};
@@ -52,7 +52,7 @@ impl Optimized {
     /// What would help to plan it: the caller may find it out and hand it in as [`PlanInputs::evidence`].
     pub fn questions(&self, settings: &PlanSettings) -> Result<Vec<Question>> {
         match settings.join_order {
-            true => Ok(evidence::questions(&self.0)?),
+            true => Ok(evidence::questions(&self.0, settings.checkpoint.is_some())?),
             false => Ok(evidence::questions_of_ranges(&self.0)?),
         }
     }
@@ -61,7 +61,7 @@ impl Optimized {
     pub async fn compile(self, inputs: &PlanInputs) -> Result<StageGraph> {
         let plan = distribute::with_bounds(self.0, &inputs.evidence)?;
         let plan = match inputs.settings.join_order {
-            true => join_order::order(plan, &inputs.evidence, &inputs.state)?,
+            true => join_order::order(plan, inputs)?,
             false => plan,
         };
         if let Some(checkpoint) = &inputs.settings.checkpoint {
@@ -111,7 +111,8 @@ async fn durable(
     inputs: &PlanInputs,
     checkpoint: &Checkpoint,
 ) -> Result<StageGraph> {
-    let mut partitions = inputs.state.config().target_partitions();
+    let asked = inputs.state.config().target_partitions();
+    let mut partitions = asked;
     loop {
         // What is sealed everywhere may run task by task; else the plan is the one that a query has which nobody seals.
         let execution = match checkpoint.mode {
@@ -124,16 +125,18 @@ async fn durable(
         let operators = durable::ended(operators)?;
         let described = steps::describe(&operators, &noted)?;
         let seals = durable::choose(&operators, &described.root, checkpoint);
+        if !seals.at.iter().any(|(at, sealed)| *at > 0 && *sealed) {
+            return match execution {
+                Execution::Pipelined if partitions == asked => {
+                    region_of(operators, &noted, inputs, seals.choices)
+                }
+                _ => region(plan, inputs, seals.choices).await,
+            };
+        }
         let wanted = checkpoint.threads * seals.tasks_per_thread;
         if checkpoint.spreads && wanted > partitions && !undivided {
             partitions = wanted;
             continue;
-        }
-        if !seals.at.iter().any(|(at, sealed)| *at > 0 && *sealed) {
-            return match execution {
-                Execution::Pipelined => region_of(operators, &noted, inputs, seals.choices),
-                _ => region(plan, inputs, seals.choices).await,
-            };
         }
         let (form, settings) = (EdgeForm::Sealed, &inputs.settings);
         let graph = cut::cut(operators, &noted, form, Some(&seals.at), settings)?;
@@ -145,11 +148,7 @@ async fn durable(
 }
 
 /// All of a statement as one region, planned as a query that nobody seals.
-async fn region(
-    plan: &LogicalPlan,
-    inputs: &PlanInputs,
-    choices: Vec<Choice>,
-) -> Result<StageGraph> {
+async fn region(plan: &LogicalPlan, inputs: &PlanInputs, choices: Choices) -> Result<StageGraph> {
     let partitions = inputs.state.config().target_partitions();
     let state = encoding(&inputs.state, Execution::Pipelined, partitions);
     let (operators, _) = divided(plan, &state).await?;
@@ -161,7 +160,7 @@ fn region_of(
     operators: Arc<dyn ExecutionPlan>,
     noted: &Noted,
     inputs: &PlanInputs,
-    choices: Vec<Choice>,
+    choices: Choices,
 ) -> Result<StageGraph> {
     let (form, settings) = (EdgeForm::Stream, &inputs.settings);
     let graph = cut::cut(operators, noted, form, None, settings)?;

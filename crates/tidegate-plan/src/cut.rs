@@ -24,8 +24,10 @@ use datafusion::physical_plan::{
 };
 use tidegate_operators::shuffle::{Filters, OnePartitionExec, ShuffleExec, ShuffleReadExec, To};
 
+use crate::foreseen::Foreseen;
 use crate::graph::{Edge, EdgeForm, Stage, StageGraph, StageId, Step, StepTree, Word};
 use crate::join_order::Noted;
+use crate::work::{self, Work};
 use crate::{PlanSettings, steps};
 
 type Plan = Arc<dyn ExecutionPlan>;
@@ -39,6 +41,8 @@ pub(crate) fn cut(
     settings: &Arc<PlanSettings>,
 ) -> crate::Result<StageGraph> {
     let described = steps::describe(&plan, noted)?;
+    let nodes = work::operators(&plan);
+    let foreseen = Foreseen::of(&Work::of(&described.root, &nodes), &nodes, form);
     let mut cut = Cut {
         form,
         seals,
@@ -81,7 +85,7 @@ pub(crate) fn cut(
             settings: Arc::clone(settings),
         });
     }
-    StageGraph::new(stages)
+    Ok(StageGraph::new(stages)?.with_foreseen(foreseen))
 }
 
 struct Cut<'a> {
@@ -272,7 +276,7 @@ impl Trees<'_> {
 pub(crate) fn as_region(graph: &StageGraph) -> crate::Result<StageGraph> {
     let mut stage = joined(graph)?.result().clone();
     stage.inputs = Vec::new();
-    StageGraph::new(vec![stage])
+    Ok(StageGraph::new(vec![stage])?.with_foreseen(graph.foreseen()))
 }
 
 /// The graph with each stage's inputs put in the place where it reads them: its result stage is the whole query.

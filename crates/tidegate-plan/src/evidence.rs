@@ -125,10 +125,11 @@ fn shared_table(scan: &TableScan) -> Option<Arc<FilesTable>> {
     provider.downcast::<FilesTable>().ok()
 }
 
-/// What would help to order the joins of an optimized plan, if it has some, and what its divisions by ranges need.
-pub(crate) fn questions(plan: &LogicalPlan) -> DataFusionResult<Vec<Question>> {
+/// What would help to order the joins of an optimized plan, if it has some, or to guess the rows of all of it, and what its
+/// divisions by ranges need.
+pub(crate) fn questions(plan: &LogicalPlan, of_all: bool) -> DataFusionResult<Vec<Question>> {
     let asking = asked(plan)?;
-    match asking.has_joins {
+    match asking.has_joins || of_all {
         true => Ok(asking.questions),
         false => Ok(only_cuts(asking.questions)),
     }

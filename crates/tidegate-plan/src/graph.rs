@@ -12,7 +12,8 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use serde::{Deserialize, Serialize};
 use tidegate_operators::shuffle::{ShuffleExec, ShuffleReadExec, To};
 
-use crate::durable::Choice;
+use crate::durable::Choices;
+use crate::foreseen::Foreseen;
 use crate::{PlanSettings, repeats};
 
 /// The position of a stage in its graph.
@@ -26,7 +27,8 @@ pub struct StageGraph {
     stages: Vec<Stage>,
     is_undivided: bool,
     encoded: Option<Vec<Bytes>>,
-    choices: Vec<Choice>,
+    choices: Choices,
+    foreseen: Foreseen,
 }
 
 impl StageGraph {
@@ -44,7 +46,8 @@ impl StageGraph {
                 stages,
                 is_undivided: false,
                 encoded: None,
-                choices: Vec::new(),
+                choices: Choices::default(),
+                foreseen: Foreseen::default(),
             }),
             false => Err(crate::Error::Undecodable(
                 "a stage reads one that is not before it".into(),
@@ -77,8 +80,22 @@ impl StageGraph {
         }
     }
 
-    pub(crate) fn with_choices(self, choices: Vec<Choice>) -> Self {
-        Self { choices, ..self }
+    pub(crate) fn with_choices(self, choices: Choices) -> Self {
+        let foreseen = self.foreseen.sealing(&choices);
+        Self {
+            choices,
+            foreseen,
+            ..self
+        }
+    }
+
+    pub(crate) fn with_foreseen(self, foreseen: Foreseen) -> Self {
+        Self { foreseen, ..self }
+    }
+
+    /// What it is expected to need of memory and disk.
+    pub fn foreseen(&self) -> Foreseen {
+        self.foreseen
     }
 
     /// The bytes of its stages as they were planned, if they run one after the other or are a job's.
@@ -87,7 +104,7 @@ impl StageGraph {
     }
 
     /// What of it is sealed and why, if it is a statement of a durable job.
-    pub fn choices(&self) -> &[Choice] {
+    pub fn choices(&self) -> &Choices {
         &self.choices
     }
 
@@ -195,15 +212,19 @@ pub(crate) fn is_shared_build(plan: &Arc<dyn ExecutionPlan>) -> bool {
     } else {
         return false;
     };
-    let comes_out = matches!(
+    gives_build_rows(*join_type) && probe.output_partitioning().partition_count() > 1
+}
+
+/// Whether rows of the build side come out at the end of a join: those that matched nothing, or something.
+pub(crate) fn gives_build_rows(join_type: JoinType) -> bool {
+    matches!(
         join_type,
         JoinType::Left
             | JoinType::LeftSemi
             | JoinType::LeftAnti
             | JoinType::LeftMark
             | JoinType::Full
-    );
-    comes_out && probe.output_partitioning().partition_count() > 1
+    )
 }
 
 fn contains_shuffle(plan: &Arc<dyn ExecutionPlan>) -> bool {

@@ -4,6 +4,7 @@
 //! it spawns nothing, reads no clock, draws no random number, opens no file and never calls `execute`.
 
 pub mod arithmetic;
+mod builds;
 mod codec;
 mod compile;
 mod cut;
@@ -11,6 +12,7 @@ mod distribute;
 mod durable;
 mod evidence;
 mod explain;
+mod foreseen;
 mod given;
 mod graph;
 mod join_order;
@@ -24,15 +26,18 @@ mod settings;
 pub mod sql;
 mod steps;
 mod times;
+mod work;
 mod write;
 
+pub use builds::Builds;
 pub use codec::{attach, decode, decode_graph, decode_task, encode, encode_graph};
 pub use compile::{Optimized, PlanInputs, compile};
 pub use cut::restricted;
 pub use distribute::{By, Met, Movement, PARTITIONS_MAX, Partition, Shuffle, Why, partition};
-pub use durable::{Checkpoint, CheckpointMode, Choice, explain_choices};
+pub use durable::{Checkpoint, CheckpointMode, Choice, Choices, explain_choices};
 pub use evidence::{Evidence, Question, ScanFiles, scan_files};
 pub use explain::{ExplainFormat, explain, explain_analyze};
+pub use foreseen::Foreseen;
 pub use graph::{
     Distribution, Edge, EdgeForm, Estimate, Repeats, Stage, StageGraph, StageId, Step, StepTree,
     Word,

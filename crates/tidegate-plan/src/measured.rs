@@ -9,6 +9,7 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use parking_lot::Mutex;
 use tidegate_operators::shuffle::ShuffleReadExec;
 
+use crate::builds::shares_its_build;
 use crate::graph::StageGraph;
 
 type Plan = Arc<dyn ExecutionPlan>;
@@ -152,19 +153,23 @@ fn add_restricted(whole: &Plan, partition: usize, ran: &Plan, at: &mut usize, fi
     let own = *at;
     *at += 1;
     if whole.is::<UnionExec>() && !ran.is::<UnionExec>() {
-        let mut before = 0;
+        let (mut before, mut rows) = (0, None);
         for child in whole.children() {
             let partitions = child.output_partitioning().partition_count();
             match partition.checked_sub(before) {
                 Some(inside) if inside < partitions => {
+                    let rows_at =
+                        |figures: &[Did], at: usize| figures.get(at).and_then(|did| did.rows);
+                    let (child_at, earlier) = (*at, rows_at(figures, *at));
                     add_restricted(child, inside, ran, at, figures);
+                    let all = rows_at(figures, child_at);
+                    rows = all.map(|all| all.saturating_sub(earlier.unwrap_or(0)));
                 }
                 _ => *at += size(child),
             }
             before += partitions;
         }
         if let Some(figure) = figures.get_mut(own) {
-            let rows = of_operator(ran).rows;
             figure.add(Did {
                 rows,
                 ..Did::default()
@@ -173,7 +178,11 @@ fn add_restricted(whole: &Plan, partition: usize, ran: &Plan, at: &mut usize, fi
         return;
     }
     if let Some(figure) = figures.get_mut(own) {
-        figure.add(of_operator(ran));
+        match shares_its_build(ran) {
+            // What its operator tells, all tasks did together.
+            true => *figure = of_operator(ran),
+            false => figure.add(of_operator(ran)),
+        }
     }
     for (child, ran) in whole.children().into_iter().zip(ran.children()) {
         let inside = match child.output_partitioning().partition_count() {

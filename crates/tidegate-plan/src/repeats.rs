@@ -134,7 +134,8 @@ fn one_partition(plan: &dyn ExecutionPlan) -> Repeats {
     }
 }
 
-fn has_volatile_expressions(plan: &dyn ExecutionPlan) -> bool {
+/// Whether an operator computes something that differs from one time to the next.
+pub(crate) fn has_volatile_expressions(plan: &dyn ExecutionPlan) -> bool {
     let mut volatile = false;
     let visited = plan.apply_expressions(&mut |expr| {
         volatile |= is_volatile(expr);

@@ -6,6 +6,7 @@
 //! Scheduler ─▶ Run ─▶ decode ▸ attach ▸ restrict ▸ execute ▸ SealedWriter ─▶ Outputs ─▶ Scheduler
 //! ```
 
+mod builds;
 mod durable;
 mod outputs;
 mod progress;
@@ -42,6 +43,7 @@ use crate::scheduler::{
     Action, AttemptId, Event, FailureClass, Limits, Policy, Scheduler, StageSpec, TaskId, Why,
     WorkerId,
 };
+use builds::BuildsOfStages;
 use outputs::Outputs;
 
 /// How often a job says that it lives.
@@ -146,7 +148,7 @@ impl StagedQuery {
             stage: last,
             partition: 0,
         };
-        let plan = self.plan_of(&self.encoded[last], task)?;
+        let plan = self.plan_of(task, None)?;
         self.progress.measured.watch(last, &plan);
         plan.execute(0, self.context_of(outputs, last))
     }
@@ -232,6 +234,7 @@ impl StagedQuery {
         let mut job = Job {
             query: self,
             outputs,
+            builds: Arc::default(),
             handle,
             scheduler,
             start: Instant::now(),
@@ -250,6 +253,7 @@ impl StagedQuery {
 struct Job<'a> {
     query: &'a Arc<StagedQuery>,
     outputs: &'a Arc<Outputs>,
+    builds: Arc<BuildsOfStages>,
     handle: &'a Handle,
     scheduler: Scheduler,
     start: Instant,
@@ -284,6 +288,8 @@ impl Job<'_> {
                     Action::Cancel { task, attempt, .. } => {
                         if let Some((_, running)) = self.aborts.remove(&(task, attempt)) {
                             running.abort();
+                            // Should it have been stuck, it may have been in a table that others would wait for.
+                            self.builds.forget(task.stage);
                         }
                     }
                     Action::WakeAt { at } => self.wake = Some(at),
@@ -310,6 +316,7 @@ impl Job<'_> {
         let call = Call {
             query: Arc::clone(self.query),
             outputs: Arc::clone(self.outputs),
+            builds: Arc::clone(&self.builds),
             task,
             attempt,
         };
@@ -388,6 +395,7 @@ impl Job<'_> {
             }
             Err(error) => error,
         };
+        self.builds.forget_all();
         let class = task::class_of(&error);
         let why = error.to_string();
         self.errors.insert(task, error);
@@ -413,6 +421,9 @@ impl Job<'_> {
 
     /// Removes the outputs that were read by all who read them.
     fn forget(&mut self, stage: usize) {
+        if self.outputs.are_complete(stage) {
+            self.builds.forget(stage);
+        }
         let stages = self.query.graph.stages();
         for read in self.outputs.forget_what_is_read(stages, stage) {
             if let Some(durable) = &self.query.durable {

@@ -6,12 +6,13 @@ use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionState, TaskContext};
 use tidegate_checkpoint::RealVfs;
 use tidegate_operators::source::{self, ScanAccess};
-use tidegate_plan::{EdgeForm, StageGraph};
+use tidegate_plan::{EdgeForm, Foreseen, StageGraph};
 use tidegate_runtime::scheduler::{Limits, Policy, Speculation, TaskTimeout};
 use tidegate_runtime::{Running, StagedQuery, run, run_staged};
 
 use crate::convert;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format_bytes;
 use crate::job::Step;
 use crate::notice::Notice;
 use crate::query::QueryState;
@@ -46,6 +47,7 @@ pub(crate) fn attach(
         let said = "the rows of this statement are not divided: it runs in one partition";
         query.notice(Notice::info(said.into()));
     }
+    foresee(session, graph.foreseen(), query);
     // A step whose plan cannot be written down runs as any query.
     let is_durable = step.is_some() && graph.encoded().is_some();
     if is_staged(&graph) || is_durable {
@@ -69,6 +71,26 @@ pub(crate) fn attach(
         step,
         is_durable,
     })
+}
+
+/// Says before the first task what is expected to be more than there is room for.
+fn foresee(session: &Session, needs: Foreseen, query: &QueryState) {
+    let memory = session.memory_limit();
+    if needs.memory > memory {
+        query.notice(Notice::info(format!(
+            "the tables of joins of this statement are expected to take about {}, and `memory_limit` is {}: it may end there",
+            format_bytes(needs.memory),
+            format_bytes(memory),
+        )));
+    }
+    let room = session.room();
+    if needs.disk > room {
+        query.notice(Notice::info(format!(
+            "the stages of this statement are expected to write about {}, and there is room for {}: it may end there",
+            format_bytes(needs.disk),
+            format_bytes(room),
+        )));
+    }
 }
 
 /// Whether stages run one after the other. Where there is only one, it just runs.

@@ -547,6 +547,7 @@ impl Session {
                 max_loss: settings.checkpoint_max_loss,
                 threads,
                 spreads: settings.partitions == 0,
+                room: self.room(),
             }),
             ..PlanSettings::at((self.inner.clock)())
         });
@@ -576,9 +577,20 @@ impl Session {
             0 => threads,
             given => given,
         };
-        let memory = settings.memory_limit.unwrap_or_else(budget::memory_default);
+        let memory = memory_limit(settings);
         let share = memory / (SORT_RESERVE_SHARE * partitions.max(1) as u64);
         usize::try_from(share.min(SORT_RESERVE_MAX)).unwrap_or(usize::MAX)
+    }
+
+    /// Memory that queries may use together, in bytes.
+    pub(crate) fn memory_limit(&self) -> u64 {
+        memory_limit(&self.inner.settings.read())
+    }
+
+    /// Bytes of temporary files and of sealed ones that there is room for.
+    pub(crate) fn room(&self) -> u64 {
+        let temp = &self.inner.temp;
+        temp.limit().saturating_sub(temp.used())
     }
 
     /// A fresh log for the rows that a statement rejects; the table `reject_rows` shows it.
@@ -591,4 +603,8 @@ impl Session {
         *self.inner.rejects.lock() = Arc::clone(&log);
         log
     }
+}
+
+fn memory_limit(settings: &Settings) -> u64 {
+    settings.memory_limit.unwrap_or_else(budget::memory_default)
 }

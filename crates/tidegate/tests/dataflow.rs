@@ -335,6 +335,7 @@ async fn explain_analyze_tells_what_the_tasks_of_each_stage_did() {
     let statements = [
         "SELECT o_orderpriority, count(*) FROM orders JOIN lineitem ON o_orderkey = l_orderkey WHERE l_quantity > 20
          GROUP BY 1 ORDER BY 1",
+        "SELECT n_name, count(*) FROM nation JOIN supplier ON n_nationkey = s_nationkey GROUP BY 1",
         "SELECT k, count(*) FROM (SELECT l_suppkey AS k FROM lineitem UNION ALL SELECT ps_suppkey FROM partsupp WHERE ps_availqty > 5)
          GROUP BY k",
     ];
@@ -379,7 +380,7 @@ async fn explain_analyze_tells_what_the_tasks_of_each_stage_did() {
                 assert!(two.1.is_some(), "{two:?} {sql}");
                 scans += usize::from(one.0 == "scan");
             }
-            if one.0 == "scan" {
+            if one.0 == "scan" || one.0.starts_with("join") {
                 assert_eq!(one.1, two.1, "{sql}");
             }
         }
@@ -448,4 +449,89 @@ async fn workers_that_die_lose_nothing_as_long_as_one_lives() {
     let (_, sql) = queries().into_iter().next().unwrap();
     let error = rows(&session, &sql).await.unwrap_err();
     assert!(error.to_string().contains("no worker"), "{error}");
+}
+
+/// The lines in which EXPLAIN DURABLE says what is sealed.
+async fn choices(dir: &Path, way: &[(&str, &str)]) -> Vec<String> {
+    let session = session(dir, way, None).await;
+    let sql = "EXPLAIN DURABLE SELECT o_orderpriority, count(*) FROM orders JOIN lineitem ON o_orderkey = l_orderkey
+               GROUP BY 1 ORDER BY 1";
+    let batches = session.sql(sql).await.unwrap().collect().await.unwrap();
+    let lines = batches.iter().flat_map(|batch| {
+        let lines = arrow::array::AsArray::as_string::<i32>(batch.column(0));
+        lines.iter().flatten().map(String::from).collect::<Vec<_>>()
+    });
+    lines
+        .filter(|line| line.starts_with("sealed ") || line.starts_with("streams"))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_durable_statement_is_sealed_where_it_pays() {
+    let dir = tempfile::tempdir().unwrap();
+    write_tables(dir.path());
+    let often = [("checkpoint.max_loss", "1us"), ("checkpoint.mtbf", "1us")];
+    let full = [&often[..], &[("temp_limit", "16B")]].concat();
+    let ways: [(&[(&str, &str)], bool, &str); 4] = [
+        (&[], false, "less than twice max_loss"),
+        (&full, false, "there is room for"),
+        (
+            &[("checkpoint.mode", "all")],
+            true,
+            "everything is to be sealed",
+        ),
+        (
+            &[("checkpoint.mode", "none")],
+            false,
+            "nothing but the result",
+        ),
+    ];
+    let is_result = |line: &String| line.starts_with("sealed ") && line.contains("the result");
+    for (way, is_sealed, why) in ways {
+        let mut lines = choices(dir.path(), way).await;
+        assert!(lines.len() >= 3, "{way:?}: {lines:?}");
+        assert_eq!(lines.iter().filter(|line| is_result(line)).count(), 1);
+        lines.retain(|line| !is_result(line));
+        for line in lines {
+            assert_eq!(line.starts_with("sealed "), is_sealed, "{way:?}: {line}");
+            assert!(line.contains(why), "{way:?}: {line}");
+        }
+    }
+    // So little work is not worth a file, where that is what decides.
+    let lines = choices(dir.path(), &often).await;
+    let counts = |line: &String| line.starts_with("streams") && line.contains("sealing costs");
+    assert!(lines.iter().any(counts), "{lines:?}");
+}
+
+#[tokio::test]
+async fn what_is_more_than_there_is_room_for_is_said_before_the_first_task() {
+    let dir = tempfile::tempdir().unwrap();
+    write_tables(dir.path());
+    let sql = "SELECT o_orderkey, l_quantity FROM orders JOIN lineitem ON o_orderkey = l_orderkey";
+    let ways = [
+        ("pipelined", "memory_limit", "1KiB", "the tables of joins"),
+        (
+            "staged",
+            "temp_limit",
+            "1KiB",
+            "the stages of this statement",
+        ),
+        ("pipelined", "memory_limit", "1GiB", ""),
+        ("staged", "temp_limit", "1GiB", ""),
+    ];
+    for (execution, setting, limit, said) in ways {
+        let way = [("execution", execution), (setting, limit)];
+        let session = session(dir.path(), &way, None).await;
+        let query = session.sql(sql).await.unwrap();
+        let handle = query.handle();
+        // With so little it may well fail.
+        let ended = query.collect().await;
+        assert!(ended.is_ok() || !said.is_empty(), "{way:?}");
+        let notices = handle.notices();
+        let told = notices
+            .iter()
+            .any(|notice| notice.message.contains("it may end there"));
+        assert_eq!(told, !said.is_empty(), "{way:?}: {notices:?}");
+        assert!(notices.iter().any(|n| n.message.contains(said)) || said.is_empty());
+    }
 }

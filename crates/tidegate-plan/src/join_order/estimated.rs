@@ -32,16 +32,29 @@ use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 
 use super::guess::{Guess, Guesser};
 
-/// Notes on every join and its inputs how many rows are expected.
-pub(super) fn annotate(plan: LogicalPlan, guesser: &Guesser<'_>) -> Result<(LogicalPlan, Guess)> {
+/// Of what the rows are noted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Notes {
+    /// Joins and their inputs.
+    Joins,
+    /// These and what is grouped.
+    JoinsAndAggregates,
+}
+
+/// Notes how many rows are expected.
+pub(super) fn annotate(
+    plan: LogicalPlan,
+    guesser: &Guesser<'_>,
+    notes: Notes,
+) -> Result<(LogicalPlan, Guess)> {
     let plan = plan
-        .map_subqueries(|subquery| Ok(Transformed::yes(annotate(subquery, guesser)?.0)))?
+        .map_subqueries(|subquery| Ok(Transformed::yes(annotate(subquery, guesser, notes)?.0)))?
         .data;
     // Guesses look at what an input is, so they are made before anything is noted on it.
     let mut guesses = Vec::new();
     let mut inputs = Vec::new();
     for input in plan.inputs() {
-        let (input, guess) = annotate(input.clone(), guesser)?;
+        let (input, guess) = annotate(input.clone(), guesser, notes)?;
         guesses.push(guess);
         inputs.push(input);
     }
@@ -54,6 +67,9 @@ pub(super) fn annotate(plan: LogicalPlan, guesser: &Guesser<'_>) -> Result<(Logi
     let plan = plan.map_children(|input| Ok(Transformed::yes(inputs.next().unwrap_or(input))))?;
     let plan = match plan.data {
         plan @ LogicalPlan::Join(_) => note(plan, &guess),
+        plan @ LogicalPlan::Aggregate(_) if notes == Notes::JoinsAndAggregates => {
+            note(plan, &guess)
+        }
         plan => plan,
     };
     Ok((plan, guess))

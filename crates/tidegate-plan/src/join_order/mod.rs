@@ -33,7 +33,6 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
-use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::push_down_filter::PushDownFilter;
@@ -43,21 +42,23 @@ pub(crate) use estimated::{
     Expected, Noted, Planner as EstimatedPlanner, expected, forget, is_estimated, is_shared,
 };
 
-use crate::evidence::Evidence;
+use crate::PlanInputs;
+use estimated::Notes;
 use guess::{Guess, Guesser};
 use region::Region;
 use search::Search;
 
-/// The plan with its joins in the best order that was found, and the rows noted that are expected of them.
-pub(crate) fn order(
-    plan: LogicalPlan,
-    evidence: &Evidence,
-    state: &SessionState,
-) -> Result<LogicalPlan> {
-    if !has_join(&plan)? {
+/// The plan with its joins in the best order that was found, and the rows noted that are expected of them; of a durable
+/// statement, which is to be sealed where it pays, those of its aggregates too.
+pub(crate) fn order(plan: LogicalPlan, inputs: &PlanInputs) -> Result<LogicalPlan> {
+    let notes = match inputs.settings.checkpoint {
+        Some(_) => Notes::JoinsAndAggregates,
+        None => Notes::Joins,
+    };
+    if notes == Notes::Joins && !has_join(&plan)? {
         return Ok(plan);
     }
-    let guesser = Guesser::new(evidence);
+    let (state, guesser) = (&inputs.state, Guesser::new(&inputs.evidence));
     let schema = Arc::clone(plan.schema());
     let mut ordering = Ordering {
         guesser: &guesser,
@@ -81,7 +82,7 @@ pub(crate) fn order(
         true => ordered,
         false => plan,
     };
-    Ok(estimated::annotate(kept, &guesser)?.0)
+    Ok(estimated::annotate(kept, &guesser, notes)?.0)
 }
 
 fn has_join(plan: &LogicalPlan) -> Result<bool> {

@@ -49,14 +49,15 @@ impl Outputs {
         found
     }
 
+    /// Whether all tasks of a stage have sealed.
+    pub(super) fn are_complete(&self, stage: usize) -> bool {
+        is_complete(&self.of.lock(), stage)
+    }
+
     /// Lets go of the inputs of a stage that is complete, unless another stage still reads them; gives their stages.
     pub(super) fn forget_what_is_read(&self, stages: &[Stage], stage: usize) -> Vec<usize> {
         let mut of = self.of.lock();
         let mut forgotten = Vec::new();
-        let is_complete = |of: &Vec<Vec<Option<Arc<Sealed>>>>, stage: usize| {
-            of.get(stage)
-                .is_some_and(|tasks| tasks.iter().all(Option::is_some))
-        };
         if !is_complete(&of, stage) {
             return forgotten;
         }
@@ -84,6 +85,11 @@ impl Outputs {
         });
         found.collect()
     }
+}
+
+fn is_complete(of: &[Vec<Option<Arc<Sealed>>>], stage: usize) -> bool {
+    of.get(stage)
+        .is_some_and(|tasks| tasks.iter().all(Option::is_some))
 }
 
 /// The outputs that one stage reads, in the order of its edges.

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
@@ -15,8 +14,9 @@ use tidegate_operators::shuffle::{EdgesOfTask, Sealed, SealedWriter, ShuffleExec
 use tidegate_operators::source;
 use tidegate_plan::{StageId, TaskRan, decode_task, restricted};
 
+use super::builds::BuildsOfStages;
 use super::outputs::{EdgesOfStage, Outputs};
-use super::{StagedQuery, external};
+use super::{Call, StagedQuery, external};
 use crate::scheduler::{AttemptId, FailureClass, TaskId};
 
 /// Decides whether an attempt fails, when all but its seal is done.
@@ -26,21 +26,17 @@ pub type Fault = Arc<dyn Fn(TaskId, AttemptId) -> Option<DataFusionError> + Send
 pub type Damage = Arc<dyn Fn(TaskId, &Path) + Send + Sync>;
 
 /// Runs an attempt to its end.
-pub(super) async fn run(
-    query: &StagedQuery,
-    task: TaskId,
-    attempt: AttemptId,
-    outputs: &Arc<Outputs>,
-) -> Result<Sealed> {
+pub(super) async fn run(call: &Call) -> Result<Sealed> {
     let began = Instant::now();
-    let plan = query.plan_of(&query.encoded[task.stage], task)?;
+    let (query, task, attempt) = (&call.query, call.task, call.attempt);
+    let plan = query.plan_of(task, Some(&call.builds))?;
     let Some(shuffle) = plan.downcast_ref::<ShuffleExec>() else {
         return Err(DataFusionError::Internal(
             "a stage that is sealed ends with a shuffle".into(),
         ));
     };
     let _watch = query.progress.watch((task, attempt), &plan);
-    let context = query.context_of(outputs, task.stage);
+    let context = query.context_of(&call.outputs, task.stage);
     let (path, origin) = match &query.durable {
         Some(durable) => durable.place(task, attempt),
         None => query.place(task, attempt),
@@ -88,15 +84,24 @@ impl StagedQuery {
         (self.temp.path().join(name), origin)
     }
 
-    /// A fresh plan of one task.
-    pub(super) fn plan_of(&self, stage: &Bytes, task: TaskId) -> Result<Arc<dyn ExecutionPlan>> {
+    /// A fresh plan of one task, but for the tables of joins that it shares with others of its stage.
+    pub(super) fn plan_of(
+        &self,
+        task: TaskId,
+        builds: Option<&BuildsOfStages>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let stage = &self.encoded[task.stage];
         let plan = decode_task(stage, &self.registry, task.stage, task.partition);
         let plan = plan.map_err(external)?;
         let plan = source::attach(plan, &self.access, self.state.runtime_env())?;
-        match self.graph.stages()[task.stage].is_region() {
-            true => Ok(plan),
-            false => restricted(&plan, task.partition),
+        if self.graph.stages()[task.stage].is_region() {
+            return Ok(plan);
         }
+        let plan = match builds {
+            Some(builds) => builds.shared_by(task.stage, plan)?,
+            None => plan,
+        };
+        restricted(&plan, task.partition)
     }
 
     /// The context of a task of a stage. A scan of it reads its own files only, unless the stage runs as a whole.

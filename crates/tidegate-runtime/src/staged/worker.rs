@@ -7,6 +7,7 @@ use datafusion::error::Result;
 use futures::future::BoxFuture;
 use tidegate_operators::shuffle::Sealed;
 
+use super::builds::BuildsOfStages;
 use super::outputs::Outputs;
 use super::{StagedQuery, task};
 use crate::scheduler::{AttemptId, TaskId};
@@ -32,6 +33,7 @@ pub enum Ran {
 pub struct Call {
     pub(super) query: Arc<StagedQuery>,
     pub(super) outputs: Arc<Outputs>,
+    pub(super) builds: Arc<BuildsOfStages>,
     pub(super) task: TaskId,
     pub(super) attempt: AttemptId,
 }
@@ -58,7 +60,7 @@ impl Call {
 
     /// Runs it in this process, to its end.
     pub async fn run(self) -> Result<Sealed> {
-        task::run(&self.query, self.task, self.attempt, &self.outputs).await
+        task::run(&self).await
     }
 }
 
