@@ -30,7 +30,7 @@ use crate::work::{self, Plan, Work};
 
 /// Bytes of rows that a thread writes, or reads again, in a second: compressed, and put to the disk by the system while
 /// others are computed. What it costs less to stream them is not in it.
-const SEAL_BYTES_PER_SECOND: f64 = 1.5e9;
+const SEAL_BYTES_PER_SECOND: f64 = 2e9;
 /// What a sealed file costs beside its bytes.
 const SEAL_SECONDS_PER_TASK: f64 = 0.002;
 /// The part of the work of a statement that sealing may cost.

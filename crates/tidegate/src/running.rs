@@ -75,21 +75,28 @@ pub(crate) fn attach(
 
 /// Says before the first task what is expected to be more than there is room for.
 fn foresee(session: &Session, needs: Foreseen, query: &QueryState) {
-    let memory = session.memory_limit();
-    if needs.memory > memory {
-        query.notice(Notice::info(format!(
-            "the tables of joins of this statement are expected to take about {}, and `memory_limit` is {}: it may end there",
-            format_bytes(needs.memory),
-            format_bytes(memory),
-        )));
-    }
-    let room = session.room();
-    if needs.disk > room {
-        query.notice(Notice::info(format!(
-            "the stages of this statement are expected to write about {}, and there is room for {}: it may end there",
-            format_bytes(needs.disk),
-            format_bytes(room),
-        )));
+    let takes = [
+        (
+            "tables of joins",
+            needs.memory,
+            session.memory_limit(),
+            "`memory_limit`",
+        ),
+        (
+            "stages",
+            needs.disk,
+            session.room(),
+            "the disk that `temp_limit` leaves",
+        ),
+    ];
+    for (what, needed, there, whence) in takes {
+        if needed > there {
+            query.notice(Notice::info(format!(
+                "the {what} of this statement are expected to need about {}, and {whence} is {}: it may end there",
+                format_bytes(needed),
+                format_bytes(there),
+            )));
+        }
     }
 }
 

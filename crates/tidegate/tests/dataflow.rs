@@ -509,7 +509,7 @@ async fn what_is_more_than_there_is_room_for_is_said_before_the_first_task() {
     write_tables(dir.path());
     let sql = "SELECT o_orderkey, l_quantity FROM orders JOIN lineitem ON o_orderkey = l_orderkey";
     let ways = [
-        ("pipelined", "memory_limit", "1KiB", "the tables of joins"),
+        ("pipelined", "memory_limit", "1KiB", "tables of joins"),
         (
             "staged",
             "temp_limit",
