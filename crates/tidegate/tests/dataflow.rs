@@ -451,8 +451,11 @@ async fn workers_that_die_lose_nothing_as_long_as_one_lives() {
     assert!(error.to_string().contains("no worker"), "{error}");
 }
 
+/// Settings and their values.
+type Way<'a> = &'a [(&'a str, &'a str)];
+
 /// The lines in which EXPLAIN DURABLE says what is sealed.
-async fn choices(dir: &Path, way: &[(&str, &str)]) -> Vec<String> {
+async fn choices(dir: &Path, way: Way<'_>) -> Vec<String> {
     let session = session(dir, way, None).await;
     let sql = "EXPLAIN DURABLE SELECT o_orderpriority, count(*) FROM orders JOIN lineitem ON o_orderkey = l_orderkey
                GROUP BY 1 ORDER BY 1";
@@ -472,7 +475,7 @@ async fn a_durable_statement_is_sealed_where_it_pays() {
     write_tables(dir.path());
     let often = [("checkpoint.max_loss", "1us"), ("checkpoint.mtbf", "1us")];
     let full = [&often[..], &[("temp_limit", "16B")]].concat();
-    let ways: [(&[(&str, &str)], bool, &str); 4] = [
+    let ways: [(Way<'_>, bool, &str); 4] = [
         (&[], false, "less than twice max_loss"),
         (&full, false, "there is room for"),
         (
