@@ -13,6 +13,13 @@ import pathlib
 import subprocess
 
 
+def whole(step, stages):
+    """The step with the stages that it reads put where it reads them."""
+    if step["word"] == "read" and step["detail"].startswith("stage "):
+        return whole(stages[int(step["detail"].split()[1])], stages)
+    return {**step, "inputs": [whole(inner, stages) for inner in step["inputs"]]}
+
+
 def steps(step, is_input, found):
     """Joins and their inputs; a shuffle gives what its input gives."""
     inputs = step["inputs"]
@@ -50,8 +57,8 @@ def main():
             continue
         lines = [json.loads(line)["plan"] for line in run.stdout.splitlines()]
         found = []
-        for stage in json.loads("\n".join(lines))["stages"]:
-            steps(stage["steps"], False, found)
+        stages = json.loads("\n".join(lines))["stages"]
+        steps(whole(stages[-1]["steps"], {stage["stage"]: stage["steps"] for stage in stages}), False, found)
         errors += [(max(e / m, m / e), path.stem, e, m, what) for e, m, what in found]
     errors.sort(reverse=True)
     for q, query, estimated, measured, what in errors[: arguments.worst]:
