@@ -1,9 +1,9 @@
 //! What the steps of a plan are guessed to take: seconds of one thread, rows and bytes.
 //!
 //! Rows are those of the estimates. Time is reckoned without those of a probe side that match nothing: the filter that a join
-//! finds while it runs keeps pages of them from being read, and the join itself is soon done with the others. Where they are
-//! sealed before they get there, they are all written. Constants were fitted to TPC-H and TPC-DS of scale 10 on one machine; on another one
-//! all of them are wrong by about the same factor.
+//! finds while it runs keeps pages of them from being read, and the join itself is soon done with the others. Where they
+//! are sealed before they get there, they are all written. Constants were fitted to TPC-H and TPC-DS of scale 10 on one
+//! machine; on another one all of them are wrong by about the same factor.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::joins::HashJoinExec;
+use datafusion::physical_plan::scalar_subquery::ScalarSubqueryExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use tidegate_operators::shuffle::{Filters, ShuffleExec};
 
@@ -141,6 +142,13 @@ fn kept_below(step: &Step, operators: &[&&Plan], kept: f64) -> Vec<f64> {
                 .find_map(|plan| plan.downcast_ref::<ShuffleExec>());
             let passes = shuffle.is_some_and(|shuffle| shuffle.filters() == Filters::Pass);
             vec![if passes { kept } else { 1.0 }; inputs.len()]
+        }
+        // The rows of the first input pass, once the values of the others are known.
+        (Word::Join, [_, values @ ..])
+            if operators.iter().any(|plan| plan.is::<ScalarSubqueryExec>()) =>
+        {
+            let of_values = values.iter().map(|_| 1.0);
+            std::iter::once(kept).chain(of_values).collect()
         }
         (Word::Join, [_, probe]) => {
             let matched = match (finds_a_filter(operators), step.estimate.rows) {
