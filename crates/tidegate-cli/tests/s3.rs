@@ -137,19 +137,8 @@ fn a_durable_job_reads_a_bucket_and_does_not_read_it_again() {
         "COPY (SELECT k, count(*) AS c, sum(n) AS s FROM 's3://tide/p/' GROUP BY k ORDER BY k) TO 'per-k.csv';
          SELECT count(*) AS c FROM 'late.csv'",
     );
-    let call = [
-        "run",
-        "halting.sql",
-        "--job",
-        "r",
-        "--job-dir",
-        "jobs",
-        "--checkpoint-mode",
-        "all",
-        "-F",
-        "csv",
-        "-q",
-    ];
+    let call = "run halting.sql --job r --job-dir jobs --checkpoint-mode all -F csv -q";
+    let call: Vec<&str> = call.split(' ').collect();
     let halted = stand.run(&call);
     assert_eq!(halted.code, 1, "{}", halted.stderr);
     assert!(halted.stderr.contains("late.csv"), "{}", halted.stderr);

@@ -113,11 +113,12 @@ mod tests {
 
     use datafusion::arrow::array::{Int64Array, RecordBatch};
     use datafusion::arrow::datatypes::{DataType, Field, Schema};
-    use datafusion::common::{JoinType, NullEquality};
+    use datafusion::common::{JoinType, NullEquality, internal_err};
     use datafusion::datasource::memory::MemorySourceConfig;
     use datafusion::error::Result;
     use datafusion::execution::TaskContext;
     use datafusion::physical_expr::expressions::{col, lit};
+    use datafusion::physical_plan::joins::utils::JoinFilter;
     use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
     use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
     use datafusion::physical_plan::projection::ProjectionExec;
@@ -174,6 +175,35 @@ mod tests {
             }
         }
         assert_eq!((built, alone), (1, 2));
+        Ok(())
+    }
+
+    /// The same join, under a condition.
+    fn with_condition(plan: &Plan) -> Result<Plan> {
+        let join = plan.downcast_ref::<HashJoinExec>();
+        let builder = join.map(HashJoinExec::builder);
+        let condition = JoinFilter::new(lit(true), Vec::new(), Arc::new(Schema::empty()));
+        match builder {
+            Some(builder) => builder.with_filter(Some(condition)).build_exec(),
+            None => internal_err!("it is a join"),
+        }
+    }
+
+    #[test]
+    fn the_condition_of_a_join_stays_that_of_the_task() -> Result<()> {
+        let one = with_condition(&stage(JoinType::Inner)?)?;
+        let two = with_condition(&stage(JoinType::Inner)?)?;
+        let shared = Builds::of(&one)?.shared_by(Arc::clone(&two))?;
+        let condition = |plan: &Plan| {
+            let join = plan.downcast_ref::<HashJoinExec>();
+            let filter = join.and_then(HashJoinExec::filter);
+            filter.map(|filter| Arc::clone(filter.expression()))
+        };
+        let of = [&one, &two, &shared].map(condition);
+        let [Some(one), Some(two), Some(shared)] = of else {
+            return internal_err!("each has a condition");
+        };
+        assert!(Arc::ptr_eq(&shared, &two) && !Arc::ptr_eq(&shared, &one));
         Ok(())
     }
 
